@@ -1,0 +1,46 @@
+# One target a habit; `make help` lists them.
+PYTHON ?= python3
+PY := .venv/bin/python
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: help demo test lint check slow bench docs golden fit clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# torch first and pinned: an open range would pull a CUDA build of several GB (set TORCH to choose another build).
+TORCH ?= torch==2.13.0
+.venv/.installed: pyproject.toml
+	@echo "Setting up .venv (about 2 GB, a few minutes) ..."
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agentmem needs Python 3.11 or newer; set PYTHON=python3.11")'
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: .venv/.installed  ## set up, then the main job: read a conversation, write the memory, answer with and without it
+	@$(PY) examples/main_job.py
+
+test: .venv/.installed lint  ## what CI runs: lint, types, layers, the fast tests
+	$(PY) -m pytest
+
+lint: .venv/.installed  ## ruff, pyright, import-linter
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/pyright
+	.venv/bin/lint-imports
+
+slow: .venv/.installed  ## tests with the real local models (fetches about 1.7 GB the first time)
+	$(PY) -m pytest -m 'slow or net' --timeout 1800
+
+bench: .venv/.installed  ## benchmarks, as ratios inside one run
+	$(PY) -m benchmarks
+
+docs: .venv/.installed  ## regenerate what is generated in the docs
+	$(PY) docs/generate.py
+
+golden: .venv/.installed  ## regenerate memories/sample
+	$(PY) -m tests.make_sample
+
+clean:  ## remove caches (never memories)
+	rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis

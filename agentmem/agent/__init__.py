@@ -1,0 +1,9 @@
+"""The agent: LangGraph graphs over one user's memory. The only module that knows LangGraph."""
+
+from agentmem.agent.agent import Agent
+from agentmem.agent.graph import OBSERVE, RESPOND, build
+from agentmem.agent.nodes import MemoryNodes, MemoryState
+from agentmem.agent.results import Observed, Recall, Reply, ReplyStream
+
+__all__ = ["OBSERVE", "RESPOND", "Agent", "MemoryNodes", "MemoryState", "Observed", "Recall", "Reply", "ReplyStream",
+           "build"]  # fmt: skip

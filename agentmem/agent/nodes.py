@@ -1,0 +1,190 @@
+"""The nodes: one step each, from a state to what changes in it. Put them into your own graph, or use `Agent.graph`.
+
+Everything in the state is plain (strings, numbers, lists, dicts), so that any checkpointer can keep it and a run can be
+interrupted between nodes, for example before `store`, to let a person approve what is to be remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Annotated, Any, TypedDict
+
+from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph.message import add_messages
+
+from agentmem.agent.parts import Parts
+from agentmem.agent.results import Reply
+from agentmem.applicable import applicable
+from agentmem.errors import ModelError, SessionError, boundary
+from agentmem.generate import reply_prompt, used_memories
+from agentmem.memory import MEMORY_OPS, Add, Memory, MemoryOp, StandingInstruction, Update, full_text
+from agentmem.policy import Observation
+from agentmem.policy.edits import to_ops
+from agentmem.reconcile import reconcile
+from agentmem.retrieve import recall
+from agentmem.route import choose_route, count_tokens
+from agentmem.session import Session, as_message, make_session
+from agentmem.store import Refusal
+
+NEIGHBOURS = 12
+"""Known memories looked at for each proposed one when duplicates and contradictions are sought."""
+
+
+class MemoryState(TypedDict, total=False):
+    """State of the graphs. `messages` is the only input needed; the nodes write the rest."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    session: str | None
+    """Id of the conversation; else the thread_id, else derived from the first message."""
+    date: str | None
+    """Day of the conversation (ISO), when its messages carry no time."""
+    turns: int
+    skipped: int
+    ops: list[dict[str, Any]]
+    refused: list[dict[str, Any]]
+    version: int
+    route: str
+    instructions: list[str]
+    memories: list[str]
+    earlier: list[str]
+    reply: dict[str, Any]
+
+
+class MemoryNodes:
+    """The eight steps over one user's memory; each method is a node."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    # -- observe: propose -> reconcile -> store -> index ------------------------------------------------------------
+
+    def propose(self, state: MemoryState, config: RunnableConfig) -> MemoryState:
+        """Keep the conversation and let the policy read what is new in it."""
+        parts, session = self._parts, session_of(state, config)
+        snapshot = parts.store.load()
+        start = parts.store.save_session(session)
+        read: MemoryState = {"session": session.id, "turns": len(session.messages), "skipped": start,
+                             "ops": [], "refused": [], "version": snapshot.version}  # fmt: skip
+        if start >= len(session.messages):
+            return read
+        observation = Observation(memories=snapshot.active, session=session, start=start, today=parts.today())
+        with boundary(ModelError, f"policy {parts.policy.name}"):
+            [proposal] = parts.policy.propose([observation])
+        ops, refused = to_ops(proposal.edits, observation, rng=parts.rng)
+        unread = [Refusal(reason=problem) for problem in proposal.problems]
+        return {**read, "ops": _dump(ops), "refused": _plain([*unread, *refused])}
+
+    def reconcile(self, state: MemoryState) -> MemoryState:
+        """Hold the proposals against what is known: duplicates, contradictions, dates, secrets."""
+        proposed = MEMORY_OPS.validate_python(state["ops"])
+        if not proposed:
+            return {}
+        ops, refused = reconcile(proposed, self._known_about(proposed), embedder=self._parts.embedder,
+                                 today=self._parts.today())  # fmt: skip
+        return {"ops": _dump(ops), "refused": [*state["refused"], *_plain(refused)]}
+
+    def store(self, state: MemoryState) -> MemoryState:
+        """Write the changes into the Markdown files; only then do the turns count as observed."""
+        parts, ops = self._parts, MEMORY_OPS.validate_python(state["ops"])
+        written: MemoryState = {}
+        if ops:
+            applied = parts.store.apply(ops, policy=parts.policy.name, model=parts.policy_model)
+            written = {"version": applied.snapshot.version, "ops": _dump(applied.ops),
+                       "refused": [*state["refused"], *_plain(applied.refused)]}  # fmt: skip
+        parts.store.mark_observed(str(state["session"]), state["turns"])
+        return written
+
+    def index(self, state: MemoryState) -> MemoryState:
+        """Let the search index follow: in the background, but at once and from scratch after a forget."""
+        if any(op["op"] == "forget" for op in state["ops"]):
+            self._parts.rebuild_index()
+        else:
+            self._parts.index_later()
+        return {}
+
+    # -- respond: route -> select -> retrieve -> generate -----------------------------------------------------------
+
+    def route(self, state: MemoryState, config: RunnableConfig) -> MemoryState:
+        """Choose how to read the memory: full history while small, whole memory while it fits, else retrieval."""
+        budget = self._parts.config
+        route = choose_route(self._parts.store.load().active, self._parts.history_lines(without=session_of(state, config).id),
+                             memory_budget=budget.memory_budget, history_budget=budget.history_budget)  # fmt: skip
+        return {"route": route}
+
+    def select(self, state: MemoryState) -> MemoryState:
+        """Select the standing instructions that apply to this request."""
+        active = self._parts.store.load().active
+        instructions = [memory for memory in active if isinstance(memory, StandingInstruction)]
+        chosen = applicable(instructions, request_of(state), self._parts.embedder) if instructions else []
+        return {"instructions": [memory.id for memory in chosen]}
+
+    def retrieve(self, state: MemoryState, config: RunnableConfig) -> MemoryState:
+        """Fetch the preferences and facts, and the earlier turns, that the route asks for."""
+        about = [memory.id for memory in self._parts.store.load().active if not isinstance(memory, StandingInstruction)]
+        if state["route"] == "full_history":
+            return {"memories": about, "earlier": self._parts.history_lines(without=session_of(state, config).id)}
+        if state["route"] == "whole_memory":
+            return {"memories": about, "earlier": []}
+        hits = recall(self._parts.fresh_index(), request_of(state), self._parts.config.k)
+        return {"memories": [hit.id for hit in hits if hit.id in set(about)],
+                "earlier": [hit.text for hit in hits if hit.kind == "turn"]}  # fmt: skip
+
+    def generate(self, state: MemoryState) -> MemoryState:
+        """Answer from the conversation and the memory, and name the memories the answer used."""
+        parts = self._parts
+        known = {memory.id: memory for memory in parts.store.load().active}
+        shown = [known[id] for id in [*state["memories"], *state["instructions"]] if id in known]
+        prompt = reply_prompt(state["messages"], shown, turns=state["earlier"], today=parts.today())
+        with boundary(ModelError, "chat model"):
+            text = parts.model.invoke(prompt).text.strip()
+        read = [*(full_text(memory) for memory in shown), *state["earlier"]]
+        reply = Reply(text=text, used=used_memories(text, shown, parts.embedder),
+                      shown=tuple(memory.id for memory in shown), route=state["route"],
+                      tokens=sum(count_tokens(line) for line in read))  # fmt: skip
+        return {"messages": [AIMessage(text)], "reply": reply.model_dump(mode="json")}
+
+    # -- shared by several nodes ------------------------------------------------------------------------------------
+
+    def _known_about(self, proposed: Iterable[MemoryOp]) -> Sequence[Memory]:
+        """Active memories near enough to a proposal to be its duplicate or its contradiction."""
+        snapshot = self._parts.store.load()
+        texts = [full_text(op.memory) for op in proposed if isinstance(op, Add | Update)]
+        named = {id for op in proposed for id in _named(op)}
+        if len(snapshot.active) <= NEIGHBOURS or not texts:
+            return snapshot.active
+        index = self._parts.fresh_index()
+        for text, vector in zip(texts, self._parts.embedder.encode(texts), strict=True):
+            found = index.search_memories(text, NEIGHBOURS, vector=vector)
+            named |= {entry.id for entry, _ in [*found.dense, *found.lexical]}
+        return [memory for memory in snapshot.active if memory.id in named]
+
+
+def session_of(state: MemoryState, config: RunnableConfig) -> Session:
+    """The conversation in the state, under its own id, else the thread's, else one derived from its first message."""
+    named = state.get("session") or config.get("configurable", {}).get("thread_id")
+    day = state.get("date")
+    return make_session(state["messages"], id=named, date=date.fromisoformat(day) if day else None)
+
+
+def request_of(state: MemoryState) -> str:
+    """The user's last message. Raises SessionError when there is none to answer."""
+    for message in reversed(state["messages"]):
+        if message.type == "human":
+            return as_message(message).content
+    raise SessionError("nothing to answer: the conversation has no user message")
+
+
+def _named(op: MemoryOp) -> tuple[str, ...]:
+    if isinstance(op, Update):
+        return op.replaces
+    return () if isinstance(op, Add) or op.id is None else (op.id,)
+
+
+def _dump(ops: Iterable[MemoryOp]) -> list[dict[str, Any]]:
+    return [op.model_dump(mode="json") for op in ops]
+
+
+def _plain(refusals: Iterable[Refusal]) -> list[dict[str, Any]]:
+    return [refusal.model_dump(mode="json") for refusal in refusals]

@@ -1,0 +1,86 @@
+"""Turn what is remembered into the prompt of the answer, and tell which memories an answer used."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from langchain_core.messages import AnyMessage, BaseMessage, SystemMessage
+
+from agentmem.memory import Fact, Memory, Preference, StandingInstruction, full_text, words
+from agentmem.prompts import render
+
+if TYPE_CHECKING:
+    from agentmem.models.embed import Embedder
+
+USED_COSINE = 0.45
+"""A sentence of the answer this close to a memory counts as using it (set on the transcripts in LOG.md)."""
+
+_SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
+
+
+def reply_prompt(
+    messages: Sequence[AnyMessage],
+    memories: Sequence[Memory],
+    *,
+    turns: Sequence[str] = (),
+    today: date,
+) -> list[BaseMessage]:
+    """The messages to answer from: one system message with the memory, then the conversation.
+
+    Args:
+        messages: the conversation, last message the one to answer. Its own system messages stay first.
+        memories: what to follow: standing instructions that apply, preferences, facts. None at all leaves the
+            conversation as it is, so that an empty memory costs no tokens.
+        turns: earlier things said, "role: text" each, oldest first.
+        today: the day of the answer.
+    """
+    if not memories and not turns:
+        return list(messages)
+    own = [message for message in messages if message.type == "system"]
+    talk = [message for message in messages if message.type != "system"]
+    memory = SystemMessage(render("reply", memory=show(memories), earlier=_earlier(turns), today=today.isoformat()))
+    return [*own, memory, *talk]
+
+
+def show(memories: Sequence[Memory]) -> str:
+    """The memories as the model reads them: facts first, then preferences, then what to do (the last is best kept)."""
+    lines = [f"- {memory.text}" for memory in memories if isinstance(memory, Fact)]
+    lines += [f"- {memory.text}" for memory in memories if isinstance(memory, Preference)]
+    for memory in memories:
+        if isinstance(memory, StandingInstruction):
+            lines.append(f"- {'Always' if memory.when == 'always' else f'When {memory.when}'}: {memory.text}")
+    return "\n".join(lines)
+
+
+def _earlier(turns: Sequence[str]) -> str:
+    return "\n\nEarlier conversations:\n" + "\n".join(turns) if turns else ""
+
+
+def used_memories(reply: str, memories: Sequence[Memory], embedder: Embedder) -> tuple[str, ...]:
+    """Ids of the memories that the answer visibly follows, in the order given.
+
+    A memory counts as used when a sentence of the answer is close to it in meaning, or when the answer repeats a word
+    of it that is not in any other memory. Models name their sources unreliably, small ones not at all; this looks at
+    the answer instead. It cannot see a memory followed by leaving something out.
+    """
+    sentences = [sentence for sentence in _SENTENCE_END.split(reply) if sentence.strip()]
+    if not sentences or not memories:
+        return ()
+    texts = [full_text(memory) for memory in memories]
+    vectors = embedder.encode([*sentences, *texts])
+    closest_m = (vectors[len(sentences) :] @ vectors[: len(sentences)].T).max(axis=1)
+    said = set(words(reply))
+    return tuple(
+        memory.id
+        for place, memory in enumerate(memories)
+        if closest_m[place] >= USED_COSINE or len(_own_words(place, texts) & said) >= 2
+    )
+
+
+def _own_words(place: int, texts: Sequence[str]) -> set[str]:
+    """Longer words that only this memory has."""
+    others = {word for other, text in enumerate(texts) if other != place for word in words(text)}
+    return {word for word in words(texts[place]) if len(word) >= 4} - others

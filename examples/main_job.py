@@ -1,0 +1,67 @@
+"""The main job: read two real conversations, write what they say about the user, use it in a later answer.
+
+Run it with `make demo`. Everything happens on this machine; the first run fetches the weights of the local model.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.panel import Panel
+from rich.syntax import Syntax
+
+from agentmem import Agent
+from agentmem.importers import read_sessions
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent / "demo"
+QUESTION = "Where should I have dinner on my first evening in Lisbon?"
+
+console = Console(width=100)
+
+
+def main() -> None:
+    shutil.rmtree(ROOT / "alice", ignore_errors=True)  # the demo's own user, so that every run starts from nothing
+    with Agent("alice", root=ROOT) as agent:
+        for file in ("lisbon.json", "porto.json"):
+            learn(agent, HERE / file)
+        show_memory()
+        compare_answers(agent)
+    console.print(f"\nThe memory is yours to read and edit: [bold]{(ROOT / 'alice' / 'memory.md').relative_to(Path.cwd())}[/bold]")
+
+
+def learn(agent: Agent, file: Path) -> None:
+    for session in read_sessions(file):
+        console.rule(f"examples/{file.name}: {len(session.messages)} messages of {session.date}")
+        started = time.perf_counter()
+        observed = agent.observe(session)
+        console.print(f"{len(observed.ops)} changes of the memory in {time.perf_counter() - started:.1f} s")
+        for refusal in observed.refused:
+            console.print(f"[dim]not kept: {refusal.reason}[/dim]")
+
+
+def show_memory() -> None:
+    console.rule("What agentmem wrote")
+    for name in ("memory.md", "history.md"):
+        text = (ROOT / "alice" / name).read_text(encoding="utf-8")
+        console.print(Panel(Syntax(text, "markdown", word_wrap=True, background_color="default"), title=f"demo/alice/{name}"))
+
+
+def compare_answers(agent: Agent) -> None:
+    console.rule(QUESTION)
+    question = [{"role": "user", "content": QUESTION}]
+    with Agent("nobody", root=ROOT) as stranger:  # an agent that remembers nothing
+        without = stranger.respond(question)
+    reply = agent.respond(question)
+    console.print(Panel(Markdown(without.text), title=f"{agent.config.model} without memory"))
+    console.print(Panel(Markdown(reply.text), title=f"with memory ({reply.route}, {reply.tokens} tokens of memory)"))
+    known = {memory.id: memory.text for memory in agent.memories()}
+    console.print("The answer follows: " + ("; ".join(known[id] for id in reply.used) or "nothing visible"))
+
+
+if __name__ == "__main__":
+    main()
