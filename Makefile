@@ -40,7 +40,7 @@ docs: .venv/.installed  ## regenerate what is generated in the docs
 	$(PY) docs/generate.py
 
 golden: .venv/.installed  ## regenerate memories/sample
-	$(PY) -m tests.make_sample
+	$(PY) -m tests.sample_user
 
 clean:  ## remove caches (never memories)
 	rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -46,13 +46,18 @@ def reply_prompt(
 
 
 def show(memories: Sequence[Memory]) -> str:
-    """The memories as the model reads them: facts first, then preferences, then what to do (the last is best kept)."""
-    lines = [f"- {memory.text}" for memory in memories if isinstance(memory, Fact)]
-    lines += [f"- {memory.text}" for memory in memories if isinstance(memory, Preference)]
-    for memory in memories:
-        if isinstance(memory, StandingInstruction):
-            lines.append(f"- {'Always' if memory.when == 'always' else f'When {memory.when}'}: {memory.text}")
-    return "\n".join(lines)
+    """The memories as the model reads them: what the user is like, then what to do.
+
+    Of the presentations tried on the local models this one was followed most often (LOG.md, 2026-11-24).
+    """
+    about = [f"- {memory.text}" for memory in memories if isinstance(memory, Fact | Preference)]
+    rules = [
+        f"- {memory.text}" if memory.when == "always" else f"- When {memory.when}: {memory.text}"
+        for memory in memories
+        if isinstance(memory, StandingInstruction)
+    ]
+    parts = [("The user:", about), ("Rules for every reply:", rules)]
+    return "\n\n".join("\n".join([head, *lines]) for head, lines in parts if lines)
 
 
 def _earlier(turns: Sequence[str]) -> str:

@@ -8,14 +8,14 @@ from collections.abc import Collection
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 Kind = Literal["preference", "instruction", "fact"]
 Basis = Literal["stated", "inferred"]
 Status = Literal["active", "closed"]
 
 ID_PATTERN = r"[pif][0-9a-z]{5}"
-"""First letter of the kind, then five random characters: says nothing about the content, so a tombstone leaks nothing."""
+"""First letter of the kind, then five random characters: a tombstone says nothing about the content."""
 
 _ID_ALPHABET = "23456789abcdefghjkmnpqrstvwxyz"  # no characters that look alike
 

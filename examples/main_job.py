@@ -19,19 +19,20 @@ from agentmem.importers import read_sessions
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent / "demo"
-QUESTION = "Where should I have dinner on my first evening in Lisbon?"
+CONVERSATIONS = ("lisbon.json", "porto.json")
+QUESTION = "Which dish should I cook for my guests?"
 
-console = Console(width=100)
+console = Console(width=96)
 
 
 def main() -> None:
     shutil.rmtree(ROOT / "alice", ignore_errors=True)  # the demo's own user, so that every run starts from nothing
     with Agent("alice", root=ROOT) as agent:
-        for file in ("lisbon.json", "porto.json"):
+        for file in CONVERSATIONS:
             learn(agent, HERE / file)
         show_memory()
         compare_answers(agent)
-    console.print(f"\nThe memory is yours to read and edit: [bold]{(ROOT / 'alice' / 'memory.md').relative_to(Path.cwd())}[/bold]")
+    console.print(f"\nThe memory is yours to read and edit: [bold]{ROOT.name}/alice/memory.md[/bold]")
 
 
 def learn(agent: Agent, file: Path) -> None:
@@ -48,7 +49,9 @@ def show_memory() -> None:
     console.rule("What agentmem wrote")
     for name in ("memory.md", "history.md"):
         text = (ROOT / "alice" / name).read_text(encoding="utf-8")
-        console.print(Panel(Syntax(text, "markdown", word_wrap=True, background_color="default"), title=f"demo/alice/{name}"))
+        console.print(
+            Panel(Syntax(text, "markdown", word_wrap=True, background_color="default"), title=f"demo/alice/{name}")
+        )
 
 
 def compare_answers(agent: Agent) -> None:

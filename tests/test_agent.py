@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 
@@ -65,7 +66,9 @@ def test_a_conversation_is_read_once_and_only_its_new_turns(tmp_path: Path) -> N
 def test_a_newer_statement_closes_the_older_and_at_answers_as_of_then(tmp_path: Path) -> None:
     with make_agent(tmp_path, [TRIP_EDITS, '+ fact: Lives in Porto. | "I moved to Porto last week"']) as agent:
         agent.observe(TRIP, session="trip", date=DAY)
-        agent.observe([{"role": "user", "content": "I moved to Porto last week"}], session="flat", date=date(2026, 9, 2))
+        agent.observe(
+            [{"role": "user", "content": "I moved to Porto last week"}], session="flat", date=date(2026, 9, 2)
+        )
         facts = [memory.text for memory in agent.memories() if memory.kind == "fact"]
         assert facts == ["Lives in Porto."]
         then = [memory.text for memory in agent.memories(at=date(2026, 5, 1)) if memory.kind == "fact"]
@@ -84,7 +87,7 @@ def test_the_answer_sees_the_instructions_that_apply_and_names_what_it_used(tmp_
         by_text = {memory.text: memory.id for memory in agent.memories()}
         reply = agent.respond([{"role": "user", "content": "Please book flights to Lisbon for me"}])
         prompt = "\n".join(str(message.content) for message in agent._parts.model.calls[0])  # type: ignore[attr-defined]
-        assert "booking flights: Choose an aisle seat." in prompt
+        assert "When booking flights: Choose an aisle seat." in prompt
         assert by_text["Choose an aisle seat."] in reply.used
         assert by_text["Is vegetarian."] in reply.shown and by_text["Is vegetarian."] not in reply.used
         assert reply.tokens > 0
@@ -123,9 +126,9 @@ def test_streaming_gives_the_same_answer_in_pieces(tmp_path: Path) -> None:
 
 
 def test_graph_ainvoke_with_a_checkpointer_remembers_over_two_turns(tmp_path: Path) -> None:
-    edits = ["+ fact: Lives in Lyon. | \"I live in Lyon\"", "="]
+    edits = ['+ fact: Lives in Lyon. | "I live in Lyon"', "="]
     agent = make_agent(tmp_path, edits, ["Nice.", "In Lyon."], checkpointer=InMemorySaver())
-    thread = {"configurable": {"thread_id": "t1"}}
+    thread: RunnableConfig = {"configurable": {"thread_id": "t1"}}
 
     async def talk() -> dict:
         await agent.graph.ainvoke({"messages": [HumanMessage("I live in Lyon")]}, thread)
@@ -133,7 +136,12 @@ def test_graph_ainvoke_with_a_checkpointer_remembers_over_two_turns(tmp_path: Pa
 
     with agent:
         state = asyncio.run(talk())
-        assert [message.text for message in state["messages"]] == ["I live in Lyon", "Nice.", "Where do I live?", "In Lyon."]
+        assert [message.text for message in state["messages"]] == [
+            "I live in Lyon",
+            "Nice.",
+            "Where do I live?",
+            "In Lyon.",
+        ]
         assert state["session"] == "t1"
         assert state["skipped"] == 2  # the second turn reads only what the first had not
         assert [memory.text for memory in agent.memories()] == ["Lives in Lyon."]
@@ -145,7 +153,7 @@ def test_a_person_can_approve_before_anything_is_stored(tmp_path: Path) -> None:
 
     with make_agent(tmp_path, [TRIP_EDITS], ["Fine."]) as agent:
         graph = build(agent.nodes, [*RESPOND, *OBSERVE], "careful", InMemorySaver(), interrupt_before=["store"])
-        thread = {"configurable": {"thread_id": "t"}}
+        thread: RunnableConfig = {"configurable": {"thread_id": "t"}}
         graph.invoke({"messages": [HumanMessage(m["content"]) for m in TRIP if m["role"] == "user"]}, thread)
         assert agent.memories() == ()
         ops = graph.get_state(thread).values["ops"]
@@ -182,7 +190,7 @@ def test_forgetting_leaves_no_trace(tmp_path: Path, how: str) -> None:
         {"role": "assistant", "content": "Sorry to hear about the Crohn's disease."},
     ]
     edits = [
-        "+ fact: Has Crohn's disease. | \"I have Crohn's disease\"\n+ fact: Lives in Lyon. | \"I live in Lyon\"",
+        '+ fact: Has Crohn\'s disease. | "I have Crohn\'s disease"\n+ fact: Lives in Lyon. | "I live in Lyon"',
         'x f1 | "please forget my Crohn\'s"',
     ]
     with make_agent(tmp_path, edits) as agent:
@@ -219,9 +227,8 @@ def test_undo_takes_back_the_last_change(tmp_path: Path) -> None:
 
 
 def test_a_failing_model_is_an_error_and_the_turns_are_read_next_time(tmp_path: Path) -> None:
-    with make_agent(tmp_path, []) as agent:
-        with pytest.raises(ModelError):
-            agent.observe(TRIP, session="trip", date=DAY)
+    with make_agent(tmp_path, []) as agent, pytest.raises(ModelError):
+        agent.observe(TRIP, session="trip", date=DAY)
     with make_agent(tmp_path, [TRIP_EDITS]) as agent:
         assert len(agent.observe(TRIP, session="trip", date=DAY).ops) == 3
 

@@ -52,7 +52,10 @@ def test_every_accepted_form_becomes_the_same_message(given_: object) -> None:
         ({"content": "x"}, "message 7: role None is none of"),
         ({"role": "user", "content": 3}, "message 7: content is a int, not text"),
         ({"role": "user", "content": "a\x00b"}, "message 7: contains binary data"),
-        ({"role": "user", "content": "x" * (MAX_MESSAGE_CHARS + 1)}, "message 7: 200,001 characters, more than 200,000"),
+        (
+            {"role": "user", "content": "x" * (MAX_MESSAGE_CHARS + 1)},
+            "message 7: 200,001 characters, more than 200,000",
+        ),
         ({"role": "user", "content": "x", "at": "yesterday-ish"}, "message 7: at: "),
         ("just text", "message 7: a str, not a message"),
     ],

@@ -5,5 +5,15 @@ from agentmem.agent.graph import OBSERVE, RESPOND, build
 from agentmem.agent.nodes import MemoryNodes, MemoryState
 from agentmem.agent.results import Observed, Recall, Reply, ReplyStream
 
-__all__ = ["OBSERVE", "RESPOND", "Agent", "MemoryNodes", "MemoryState", "Observed", "Recall", "Reply", "ReplyStream",
-           "build"]  # fmt: skip
+__all__ = [
+    "OBSERVE",
+    "RESPOND",
+    "Agent",
+    "MemoryNodes",
+    "MemoryState",
+    "Observed",
+    "Recall",
+    "Reply",
+    "ReplyStream",
+    "build",
+]

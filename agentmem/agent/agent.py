@@ -16,9 +16,9 @@ from agentmem.agent.nodes import MemoryNodes, MemoryState
 from agentmem.agent.parts import Parts
 from agentmem.agent.results import Observed, Recall, Reply, ReplyStream
 from agentmem.config import Config, Setting, check
+from agentmem.errors import MemoryNotFoundError
 from agentmem.memory import Memory
-from agentmem.retrieve import recall
-from agentmem.route import choose_route, count_tokens
+from agentmem.route import count_tokens
 from agentmem.session import Message, Session, make_session
 from agentmem.store import Change, Forgotten
 
@@ -93,8 +93,9 @@ class Agent:
 
     # -- the three verbs --------------------------------------------------------------------------------------------
 
-    def observe(self, messages: Session | Iterable[Any], *, session: str | None = None,
-                date: date | None = None) -> Observed:  # fmt: skip
+    def observe(
+        self, messages: Session | Iterable[Any], *, session: str | None = None, date: date | None = None
+    ) -> Observed:
         """Learn from a conversation. Seen again, also when it has grown, only its new turns are read.
 
         Args:
@@ -107,16 +108,20 @@ class Agent:
         """
         own = messages if isinstance(messages, Session) else make_session(messages, id=session, date=date)
         state = self.observe_graph.invoke(_input(own))
-        return Observed(session=own.id, version=state["version"], ops=state["ops"], refused=state["refused"],
-                        skipped=state["skipped"])  # fmt: skip
+        return Observed(
+            session=own.id,
+            version=state["version"],
+            ops=state["ops"],
+            refused=state["refused"],
+            skipped=state["skipped"],
+        )
 
     def recall(self, query: str, *, k: int | None = None, at: date | None = None) -> Recall:
         """Find the memories and turns that bear on `query`, best first; as of the day `at` if given."""
-        hits = recall(self._parts.fresh_index(), query, k or self.config.k, at=at)
-        route = choose_route(self._parts.store.load().active, self._parts.history_lines(),
-                             memory_budget=self.config.memory_budget,
-                             history_budget=self.config.history_budget)  # fmt: skip
-        return Recall(hits=tuple(hits), route=route, tokens=sum(count_tokens(hit.text) for hit in hits))
+        hits = self._parts.search(query, at=at, k=k)
+        return Recall(
+            hits=tuple(hits), route=self._parts.choose_route().name, tokens=sum(count_tokens(hit.text) for hit in hits)
+        )
 
     def respond(self, messages: Session | Iterable[Any], *, session: str | None = None) -> Reply:
         """Answer the last message of a conversation with what is remembered. Learns nothing: call `observe` too."""
@@ -129,7 +134,8 @@ class Agent:
         return ReplyStream(self._pieces(own))
 
     def _pieces(self, session: Session) -> Iterator[str | Reply]:
-        for mode, event in self.respond_graph.stream(_input(session), stream_mode=["messages", "updates"]):
+        events: Iterator[Any] = self.respond_graph.stream(_input(session), stream_mode=["messages", "updates"])
+        for mode, event in events:
             if mode == "messages" and event[1]["langgraph_node"] == "generate":
                 # the finished message comes once more after its pieces
                 if event[0].type == "AIMessageChunk" and event[0].text:
@@ -163,9 +169,13 @@ class Agent:
             MemoryNotFoundError: nothing with this id or these words is stored.
         """
         ids = self.find_forgettable(what)
-        known = {memory.id for memory in self._parts.store.load().memories}
-        forgotten = self._parts.store.forget(ids, text=None if what in known else what)
-        self._parts.rebuild_index()
+        said = any(what.casefold() in line.casefold() for line in self._parts.history_lines())
+        if not what.strip() or not ids and not said:
+            raise MemoryNotFoundError(
+                f"nothing to forget: no memory has the id or the words {what!r}; `agentmem show --all` lists them"
+            )
+        forgotten = self._parts.store.forget(ids, text=None if ids == (what,) else what)
+        self._parts.fresh_index()
         return forgotten
 
     def find_forgettable(self, what: str) -> tuple[str, ...]:
@@ -182,7 +192,7 @@ class Agent:
         return [*self._parts.store.doctor(), *self._parts.check_index()]
 
     def close(self) -> None:
-        """Finish background work. Also done at exit, and by `with Agent(…) as agent:`."""
+        """Let the search index follow and let go of its files. Also done by `with Agent(…) as agent:`."""
         self._parts.close()
 
     def __enter__(self) -> Agent:
@@ -199,8 +209,11 @@ def _says(memory: Memory, what: str) -> bool:
 
 
 def _input(session: Session) -> MemoryState:
-    return {"messages": [_langchain(message) for message in session.messages], "session": session.id,
-            "date": session.date.isoformat() if session.date else None}  # fmt: skip
+    return {
+        "messages": [_langchain(message) for message in session.messages],
+        "session": session.id,
+        "date": session.date.isoformat() if session.date else None,
+    }
 
 
 def _langchain(message: Message) -> AnyMessage:

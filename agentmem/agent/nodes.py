@@ -21,15 +21,17 @@ from agentmem.errors import ModelError, SessionError, boundary
 from agentmem.generate import reply_prompt, used_memories
 from agentmem.memory import MEMORY_OPS, Add, Memory, MemoryOp, StandingInstruction, Update, full_text
 from agentmem.policy import Observation
-from agentmem.policy.edits import to_ops
+from agentmem.policy.resolve import to_ops
 from agentmem.reconcile import reconcile
-from agentmem.retrieve import recall
-from agentmem.route import choose_route, count_tokens
+from agentmem.route import RouteName, count_tokens
 from agentmem.session import Session, as_message, make_session
 from agentmem.store import Refusal
 
+FEW = 200
+"""Up to so many memories a proposal is compared with all of them; above it, with those that a search finds."""
+
 NEIGHBOURS = 12
-"""Known memories looked at for each proposed one when duplicates and contradictions are sought."""
+"""Memories that such a search brings for each proposal, by meaning and as many by words."""
 
 
 class MemoryState(TypedDict, total=False):
@@ -45,7 +47,7 @@ class MemoryState(TypedDict, total=False):
     ops: list[dict[str, Any]]
     refused: list[dict[str, Any]]
     version: int
-    route: str
+    route: RouteName
     instructions: list[str]
     memories: list[str]
     earlier: list[str]
@@ -63,15 +65,22 @@ class MemoryNodes:
     def propose(self, state: MemoryState, config: RunnableConfig) -> MemoryState:
         """Keep the conversation and let the policy read what is new in it."""
         parts, session = self._parts, session_of(state, config)
+        policy = parts.policy  # before anything is written: its name may be wrong
         snapshot = parts.store.load()
         start = parts.store.save_session(session)
-        read: MemoryState = {"session": session.id, "turns": len(session.messages), "skipped": start,
-                             "ops": [], "refused": [], "version": snapshot.version}  # fmt: skip
+        read: MemoryState = {
+            "session": session.id,
+            "turns": len(session.messages),
+            "skipped": start,
+            "ops": [],
+            "refused": [],
+            "version": snapshot.version,
+        }
         if start >= len(session.messages):
             return read
         observation = Observation(memories=snapshot.active, session=session, start=start, today=parts.today())
-        with boundary(ModelError, f"policy {parts.policy.name}"):
-            [proposal] = parts.policy.propose([observation])
+        with boundary(ModelError, f"policy {policy.name}"):
+            [proposal] = policy.propose([observation])
         ops, refused = to_ops(proposal.edits, observation, rng=parts.rng)
         unread = [Refusal(reason=problem) for problem in proposal.problems]
         return {**read, "ops": _dump(ops), "refused": _plain([*unread, *refused])}
@@ -81,8 +90,9 @@ class MemoryNodes:
         proposed = MEMORY_OPS.validate_python(state["ops"])
         if not proposed:
             return {}
-        ops, refused = reconcile(proposed, self._known_about(proposed), embedder=self._parts.embedder,
-                                 today=self._parts.today())  # fmt: skip
+        ops, refused = reconcile(
+            proposed, self._known_about(proposed), embedder=self._parts.embedder, today=self._parts.today()
+        )
         return {"ops": _dump(ops), "refused": [*state["refused"], *_plain(refused)]}
 
     def store(self, state: MemoryState) -> MemoryState:
@@ -91,15 +101,18 @@ class MemoryNodes:
         written: MemoryState = {}
         if ops:
             applied = parts.store.apply(ops, policy=parts.policy.name, model=parts.policy_model)
-            written = {"version": applied.snapshot.version, "ops": _dump(applied.ops),
-                       "refused": [*state["refused"], *_plain(applied.refused)]}  # fmt: skip
+            written = {
+                "version": applied.snapshot.version,
+                "ops": _dump(applied.ops),
+                "refused": [*state["refused"], *_plain(applied.refused)],
+            }
         parts.store.mark_observed(str(state["session"]), state["turns"])
         return written
 
     def index(self, state: MemoryState) -> MemoryState:
-        """Let the search index follow: in the background, but at once and from scratch after a forget."""
+        """Let the search index follow: in a quiet moment, but at once, into new files, after a forget."""
         if any(op["op"] == "forget" for op in state["ops"]):
-            self._parts.rebuild_index()
+            self._parts.fresh_index()
         else:
             self._parts.index_later()
         return {}
@@ -108,10 +121,8 @@ class MemoryNodes:
 
     def route(self, state: MemoryState, config: RunnableConfig) -> MemoryState:
         """Choose how to read the memory: full history while small, whole memory while it fits, else retrieval."""
-        budget = self._parts.config
-        route = choose_route(self._parts.store.load().active, self._parts.history_lines(without=session_of(state, config).id),
-                             memory_budget=budget.memory_budget, history_budget=budget.history_budget)  # fmt: skip
-        return {"route": route}
+        request_of(state)  # nothing to answer is said before anything is read
+        return {"route": self._parts.choose_route(without=session_of(state, config).id).name}
 
     def select(self, state: MemoryState) -> MemoryState:
         """Select the standing instructions that apply to this request."""
@@ -127,9 +138,11 @@ class MemoryNodes:
             return {"memories": about, "earlier": self._parts.history_lines(without=session_of(state, config).id)}
         if state["route"] == "whole_memory":
             return {"memories": about, "earlier": []}
-        hits = recall(self._parts.fresh_index(), request_of(state), self._parts.config.k)
-        return {"memories": [hit.id for hit in hits if hit.id in set(about)],
-                "earlier": [hit.text for hit in hits if hit.kind == "turn"]}  # fmt: skip
+        hits = self._parts.search(request_of(state), without=session_of(state, config).id)
+        return {
+            "memories": [hit.id for hit in hits if hit.id in set(about)],
+            "earlier": [hit.text for hit in hits if hit.kind == "turn"],
+        }
 
     def generate(self, state: MemoryState) -> MemoryState:
         """Answer from the conversation and the memory, and name the memories the answer used."""
@@ -140,9 +153,13 @@ class MemoryNodes:
         with boundary(ModelError, "chat model"):
             text = parts.model.invoke(prompt).text.strip()
         read = [*(full_text(memory) for memory in shown), *state["earlier"]]
-        reply = Reply(text=text, used=used_memories(text, shown, parts.embedder),
-                      shown=tuple(memory.id for memory in shown), route=state["route"],
-                      tokens=sum(count_tokens(line) for line in read))  # fmt: skip
+        reply = Reply(
+            text=text,
+            used=used_memories(text, shown, parts.embedder),
+            shown=tuple(memory.id for memory in shown),
+            route=state["route"],
+            tokens=sum(count_tokens(line) for line in read),
+        )
         return {"messages": [AIMessage(text)], "reply": reply.model_dump(mode="json")}
 
     # -- shared by several nodes ------------------------------------------------------------------------------------
@@ -152,7 +169,7 @@ class MemoryNodes:
         snapshot = self._parts.store.load()
         texts = [full_text(op.memory) for op in proposed if isinstance(op, Add | Update)]
         named = {id for op in proposed for id in _named(op)}
-        if len(snapshot.active) <= NEIGHBOURS or not texts:
+        if len(snapshot.active) <= FEW or not texts:
             return snapshot.active
         index = self._parts.fresh_index()
         for text, vector in zip(texts, self._parts.embedder.encode(texts), strict=True):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agentmem.config import Config
+from agentmem.errors import AgentMemError, SearchError
+from agentmem.memory import Hit
 from agentmem.policy import MemoryPolicy, get_policy
+from agentmem.retrieve import recall
+from agentmem.route import Route, choose_route
 from agentmem.store import MemoryStore
 
 if TYPE_CHECKING:
@@ -18,6 +22,11 @@ if TYPE_CHECKING:
 
     from agentmem.index import MemoryIndex
     from agentmem.models.embed import Embedder
+
+IDLE_SECONDS = 0.5
+"""Pause after an observe before the index follows."""
+
+_log = logging.getLogger("agentmem")
 
 
 class Parts:
@@ -38,14 +47,13 @@ class Parts:
         self._given_model, self._given_policy, self._given_embedder = model, policy, embedder
         self._index: MemoryIndex | None = None
         self._index_lock = threading.Lock()
-        self._behind: Future[None] | None = None
-        self._worker: ThreadPoolExecutor | None = None
+        self._timer: threading.Timer | None = None
 
     @cached_property
     def embedder(self) -> Embedder:
-        from agentmem.models.embed import get_embedder
+        from agentmem.models.embed import Remembering, get_embedder
 
-        return self._given_embedder or get_embedder(self.config.embedder, device=self.config.device)
+        return Remembering(self._given_embedder or get_embedder(self.config.embedder, device=self.config.device))
 
     @cached_property
     def model(self) -> BaseChatModel:
@@ -53,14 +61,23 @@ class Parts:
 
         config = self.config
         return self._given_model or get_chat_model(
-            config.model, base_url=config.base_url, max_tokens=config.max_reply_tokens,
-            temperature=config.temperature, cache=config.cache,
-        )  # fmt: skip
+            config.model,
+            base_url=config.base_url,
+            max_tokens=config.max_reply_tokens,
+            temperature=config.temperature,
+            cache=config.cache,
+        )
+
+    @property
+    def policy_model(self) -> str:
+        """Name of the model behind the policy, for the journal; empty where the policy needs none."""
+        return self.config.model if self.policy.name == "prompted" else ""
 
     @cached_property
     def policy(self) -> MemoryPolicy:
-        return self._given_policy or get_policy(self.config.policy, embedder=lambda: self.embedder,
-                                                model=lambda: self.model)  # fmt: skip
+        return self._given_policy or get_policy(
+            self.config.policy, embedder=lambda: self.embedder, model=lambda: self.model
+        )
 
     def today(self) -> date:
         return datetime.now().astimezone().date()
@@ -69,40 +86,53 @@ class Parts:
 
     def fresh_index(self) -> MemoryIndex:
         """The index, caught up with the files. Raises SearchError when it cannot be brought up to date."""
-        self.wait()
+        self._cancel()
         with self._index_lock:
             return self._synced()
 
     def index_later(self) -> None:
-        """Catch the index up in the background; what fails there is tried again, aloud, by `fresh_index`."""
-        if self._worker is None:
-            self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="agentmem-index")
-        if self._behind is None or self._behind.done():
-            self._behind = self._worker.submit(self._catch_up)
+        """Catch the index up once nothing has been observed for a moment: embedding would slow the next observe."""
+        self._cancel()
+        self._timer = threading.Timer(IDLE_SECONDS, self._catch_up)
+        self._timer.daemon = True
+        self._timer.start()
 
     def _catch_up(self) -> None:
-        with self._index_lock:
-            self._synced()
+        try:
+            with self._index_lock:
+                self._synced()
+        except AgentMemError as error:
+            _log.warning("the search index stays behind until the next search: %s", error)
 
-    def wait(self) -> None:
-        """Wait for the background; a failure there is not raised, since catching up again will raise it."""
-        if self._behind is not None:
-            self._behind.exception()
-            self._behind = None
+    def _cancel(self) -> bool:
+        """Stop a waiting catch-up; returns whether there was one."""
+        waiting, self._timer = self._timer, None
+        if waiting is None:
+            return False
+        waiting.cancel()
+        return True
+
+    def search(
+        self, query: str, *, at: date | None = None, k: int | None = None, without: str | None = None
+    ) -> list[Hit]:
+        """The best hits for a query; an index found broken on the way is made anew, once."""
+        asked = {"at": at, "without": {without} if without else set()}
+        try:
+            return recall(self.fresh_index(), query, k or self.config.k, **asked)
+        except SearchError:
+            return recall(self.fresh_index(), query, k or self.config.k, **asked)
 
     def rebuild_index(self) -> None:
-        """Write the index anew into a fresh folder and delete the old one, so that nothing forgotten stays."""
-        self.wait()
+        """Write the index anew, trusting nothing of the old one."""
+        self._cancel()
         with self._index_lock:
             snapshot = self.store.load()
             self._open().rebuild(snapshot.memories, self.store.sessions(), snapshot.version)
 
     def close(self) -> None:
-        """Finish background work and close the index."""
-        self.wait()
-        if self._worker is not None:
-            self._worker.shutdown()
-            self._worker = None
+        """Let the index follow if it is behind, and let go of its files."""
+        if self._cancel():
+            self._catch_up()
         if self._index is not None:
             self._index.close()
             self._index = None
@@ -120,13 +150,28 @@ class Parts:
         return index
 
     def check_index(self) -> list[str]:
-        """Differences between the files and the index as it stands, one line each."""
-        self.wait()
+        """How the index differs from the files, a line each; that it is merely behind is no fault, and mended."""
         with self._index_lock:
             snapshot = self.store.load()
+            if self._open().version not in (None, snapshot.version):
+                self._synced()
             return self._open().check(snapshot.memories, self.store.sessions())
+
+    def choose_route(self, without: str | None = None) -> Route:
+        """How to read the memory, by the size of what is stored; `without` the conversation going on."""
+        sessions = [session for session in self.store.sessions() if session.id != without]
+        return choose_route(
+            self.store.load().active,
+            sessions,
+            memory_budget=self.config.memory_budget,
+            history_budget=self.config.history_budget,
+        )
 
     def history_lines(self, without: str | None = None) -> list[str]:
         """What was said in the stored conversations but `without`, "role: text" a turn, oldest first."""
-        return [f"{message.role}: {message.content}" for session in self.store.sessions()
-                if session.id != without for message in session.messages]  # fmt: skip
+        return [
+            f"{message.role}: {message.content}"
+            for session in self.store.sessions()
+            if session.id != without
+            for message in session.messages
+        ]

