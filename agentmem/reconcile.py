@@ -17,7 +17,8 @@ from agentmem.memory import (
     Update,
     full_text,
 )
-from agentmem.relation import relate
+from agentmem.models.embed import Remembering
+from agentmem.relation import compared_texts, relate
 from agentmem.sensitive import delicate, secret
 from agentmem.store import Refusal
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 MANY = 2
 """Known memories that one new statement can contradict at once."""
-SAME_CONDITION = 0.8
-SAME_MATTER = 0.5
-"""Cosines of `when` and of `text` from which two standing instructions regulate the same thing."""
 
 
 def reconcile(
@@ -48,6 +46,10 @@ def reconcile(
         today: no memory may begin after it.
     """
     known = {memory.id: memory for memory in memories}
+    embedder = Remembering(embedder)
+    embedder.encode(
+        compared_texts([*known.values(), *(op.memory for op in ops if isinstance(op, Add))])
+    )  # in one batch
     kept: list[MemoryOp] = []
     refused: list[Refusal] = []
     for op in ops:

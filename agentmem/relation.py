@@ -10,8 +10,8 @@ by the authors of the rules, and in other people's wording far fewer successions
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from agentmem.memory import Memory, StandingInstruction, words
@@ -36,18 +36,25 @@ SAME_MATTER = 0.5
 """Cosines of `when` and of `text` from which two standing instructions regulate the same thing."""
 
 
+def compared_texts(memories: Iterable[Memory]) -> list[str]:
+    """What `relate` embeds of these memories, so that a caller can have it embedded at once."""
+    return [text for memory in memories for text in (memory.text, getattr(memory, "when", "")) if text]
+
+
 def relate(new: Memory, olds: Sequence[Memory], embedder: Embedder) -> list[Relation]:
     """What `new` is to each of `olds`: its duplicate, its succession (it contradicts and replaces it), or neither."""
-    texts = [new.text, *(old.text for old in olds)]
-    conditions = [getattr(memory, "when", "") for memory in (new, *olds)]
-    vectors = embedder.encode([*texts, *conditions])
-    of_text, of_when = vectors[: len(texts)], vectors[len(texts) :]
-    near, near_when = of_text[1:] @ of_text[0], of_when[1:] @ of_when[0]
-    reading = _Reading(new.text, " ".join([new.text, *(evidence.quote for evidence in new.evidence)]))
+    both = (new, *olds)
+    of_text = embedder.encode([memory.text for memory in both])
+    near = of_text[1:] @ of_text[0]
+    near_when = near
+    if isinstance(new, StandingInstruction):
+        of_when = embedder.encode([getattr(memory, "when", memory.text) for memory in both])
+        near_when = of_when[1:] @ of_when[0]
+    reading = _reading(new.text, " ".join([new.text, *(evidence.quote for evidence in new.evidence)]))
     return [
         _relation_of_instructions(new, old, float(near[place]), float(near_when[place]))
         if isinstance(old, StandingInstruction) and isinstance(new, StandingInstruction)
-        else _relation(reading, _Reading(old.text), float(near[place]))
+        else _relation(reading, _reading(old.text), float(near[place]))
         for place, old in enumerate(olds)
     ]
 
@@ -57,7 +64,7 @@ def _relation_of_instructions(
 ) -> Relation:
     if near_when < SAME_CONDITION:
         return "unrelated"
-    mine, theirs = _Reading(new.text), _Reading(old.text)
+    mine, theirs = _reading(new.text), _reading(old.text)
     if _same(mine, theirs, near):
         return "duplicate"
     if _competing(mine, theirs) or _antonyms(mine, theirs, near):
@@ -205,6 +212,12 @@ def _slots(text: str) -> dict[str, frozenset[str]]:
         for match in pattern.finditer(text):
             slots[match["thing"].lower()] = _content(words(_CLAUSE_END.split(match["value"])[0])[:4]) - _TIMES
     return slots
+
+
+@lru_cache(maxsize=4096)
+def _reading(text: str, said: str = "") -> _Reading:
+    """The reading of a text; the same known memories are read at every observe."""
+    return _Reading(text, said)
 
 
 @cache

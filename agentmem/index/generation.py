@@ -67,6 +67,7 @@ class Generation:
         """Make the empty files."""
         self.folder.mkdir(parents=True)
         self._database = self._connect()
+        self._database.execute("PRAGMA journal_mode = WAL")  # stays with the file
         self._database.executescript(_SCHEMA)
         self._open_chroma(create=True)
 
@@ -245,7 +246,6 @@ class Generation:
     def _connect(self) -> sqlite3.Connection:
         with boundary(SearchError, str(self._path)):
             database = sqlite3.connect(self._path, check_same_thread=False)  # MemoryIndex holds a lock round every use
-            database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = NORMAL")
             return database
 

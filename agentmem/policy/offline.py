@@ -204,10 +204,10 @@ def _units(observation: Observation) -> list[_Unit]:
                 if not (_CUE.search(quote) or len(quote.split()) <= 7):
                     continue
                 units.append(_Unit(turn, number, quote, True, fiction))
-                parts = clauses(quote)
+                parts = [quote[part.start : part.end] for part in clauses(quote)]
+                parts = [part for part in parts if len(part.split()) >= 3]  # "please" is no statement of its own
                 if len(parts) > 1:
-                    units += [_Unit(turn, number, quote[part.start : part.end], False, fiction)
-                              for part in parts if part.end - part.start > 5]  # fmt: skip
+                    units += [_Unit(turn, number, part, False, fiction) for part in parts]
         fiction = fiction or is_play(message.content)
     return units
 
