@@ -30,7 +30,8 @@ lint: .venv/.installed  ## ruff, pyright, import-linter
 	.venv/bin/pyright
 	.venv/bin/lint-imports
 
-slow: .venv/.installed  ## tests with the real local models (fetches about 1.7 GB the first time)
+slow: .venv/.installed  ## tests with the real local models (fetches about 1.2 GB the first time)
+	$(PY) -c "from agentmem.models.weights import fetch; [fetch(name) for name in ('smollm2-135m', 'qwen2.5-coder-1.5b')]"
 	$(PY) -m pytest -m 'slow or net' --timeout 1800
 
 bench: .venv/.installed  ## benchmarks, as ratios inside one run

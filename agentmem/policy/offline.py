@@ -43,7 +43,7 @@ _CUE = re.compile(
 )
 _LEAD = re.compile(
     r"^(?:(?:just )?(?:a )?quick (?:one|note)|side note|heads up|(?:oh,? )?(?:one|another) (?:more )?thing"
-    r"|by the way|btw|fyi|ps|p\.s\.)[\s,:–—-]+(?=\S)",
+    r"|by the way|btw|fyi|hi(?: there)?|hello(?: there)?|hey(?: there)?|ps|p\.s\.)[\s,:–—-]+(?=\S)",
     re.I,
 )
 """Says nothing of the user, and hides from the classifier what does."""
@@ -224,8 +224,11 @@ def _findings(units: Sequence[_Unit], chances: NDArray[np.float32], threshold: f
         passed = [finding for finding in passed if finding.probability >= _needed(finding.quote, threshold)]
         parts = [finding for finding in passed if not units[finding.row].whole]
         whole = [finding for finding in passed if units[finding.row].whole]
-        if len({finding.label for finding in parts}) > 1 or (
-            parts and not whole and parts[0].probability >= _needed(parts[0].quote, threshold + 0.1)
+        plain = len(parts) > 1 and all(_PLAIN.search(finding.quote) for finding in parts)
+        if (
+            plain
+            or len({finding.label for finding in parts}) > 1
+            or (parts and not whole and parts[0].probability >= _needed(parts[0].quote, threshold + 0.1))
         ):
             findings += parts
         else:

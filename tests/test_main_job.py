@@ -1,0 +1,61 @@
+"""The main job with the real models: what a newcomer sees (`make slow`)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from agentmem import Agent
+from agentmem.importers import read_sessions
+from agentmem.models.weights import cached
+from agentmem.policy import Observation, PromptedPolicy
+from agentmem.session import make_session
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+MEAT = re.compile(
+    r"\b(chicken|beef|pork|steak|salmon|fish|ham|bacon|lamb|turkey|shrimp|meat|meatballs)\b", re.IGNORECASE
+)
+GUESTS = [{"role": "user", "content": "Which dish should I cook for my guests?"}]
+
+needs_default = pytest.mark.skipif(
+    cached("qwen2.5-coder-1.5b") is None, reason="the default model is not fetched: make slow"
+)
+needs_small = pytest.mark.skipif(cached("smollm2-135m") is None, reason="smollm2-135m is not fetched: make slow")
+
+
+@pytest.mark.slow
+@needs_default
+def test_the_default_model_follows_what_the_offline_policy_remembered(tmp_path: Path) -> None:
+    with Agent("alice", root=tmp_path) as agent:
+        for name in ("lisbon.json", "porto.json"):
+            for session in read_sessions(EXAMPLES / name):
+                agent.observe(session)
+        texts = [memory.text for memory in agent.memories()]
+        assert "Is vegetarian." in texts
+        assert "Moved to Porto last week!" in texts and "Lives in Lyon." not in texts
+        assert not any("fado" in text for text in texts)  # the sister's taste
+        reply = agent.respond(GUESTS)
+        assert re.search("vegetarian|tofu|vegetable", reply.text, re.IGNORECASE)
+        assert not MEAT.search(reply.text)
+        known = {memory.id: memory.text for memory in agent.memories()}
+        assert "Is vegetarian." in [known[id] for id in reply.used]
+    with Agent("nobody", root=tmp_path) as stranger:
+        assert MEAT.search(stranger.respond(GUESTS).text)
+
+
+@pytest.mark.slow
+@needs_small
+def test_what_a_local_model_writes_under_the_grammar_can_always_be_read(tmp_path: Path) -> None:
+    """The smallest model cannot extract, but whatever it writes is of the language: held to it by the grammar."""
+    agent = Agent("alice", root=tmp_path, model="local:smollm2-135m", policy="prompted")
+    policy = agent._parts.policy
+    assert isinstance(policy, PromptedPolicy)
+    for text in ("I live in Lyon and I never eat meat.", "what is the capital of Peru?"):
+        session = make_session([{"role": "user", "content": text}])
+        [proposal] = policy.propose([Observation(memories=(), session=session, today=agent._parts.today())])
+        assert proposal.raw.strip()
+        last = f"line {len(proposal.raw.splitlines())}:"  # may be cut where the model ran out of tokens
+        assert not [problem for problem in proposal.problems if not problem.startswith(last)]
+        assert proposal.edits or proposal.raw.strip() == "="
