@@ -424,3 +424,23 @@ def test_turn_ids_are_unambiguous_with_any_session_id():
 def test_stop_words_count_only_when_there_is_nothing_else():
     assert match_of("what is the tea") == '"tea"'
     assert match_of("who am I") == '"who" OR "am" OR "i"'
+
+
+def test_chromas_files_hold_nothing_beyond_their_content(tmp_path: Path) -> None:
+    """Chroma leaves pieces of its heap there, which may be anybody's text; here a marked piece stands for them."""
+    index = MemoryIndex(tmp_path / ".index", FakeEmbedder())
+    with index:
+        index.sync(_facts(30), [], 1)
+    sized_ahead = [path for path in tmp_path.rglob("*.bin") if path.name in ("data_level0.bin", "length.bin")]
+    assert len(sized_ahead) == 2  # of the one collection that was written to
+    for path in sized_ahead:
+        path.write_bytes(b"somebody's".ljust(path.stat().st_size, b"\0"))
+    with index:
+        index.sync(_facts(31), [], 2)
+        assert not any(any(path.read_bytes()) for path in sized_ahead)  # so few entries wait in SQLite: no content yet
+        assert len(index.search_memories("thing 30", 40).dense) == 31
+
+
+def _facts(count: int) -> list[Memory]:
+    letters = "23456789ab"
+    return [Fact(id="f" + "".join(letters[int(d)] for d in f"{n:05d}"), text=f"Likes thing {n}.") for n in range(count)]

@@ -133,9 +133,10 @@ class Parts:
         """Let the index follow if it is behind, and let go of its files."""
         if self._cancel():
             self._catch_up()
-        if self._index is not None:
-            self._index.close()
-            self._index = None
+        with self._index_lock:  # a catch-up that has begun ends first
+            if self._index is not None:
+                self._index.close()
+                self._index = None
 
     def _open(self) -> MemoryIndex:
         if self._index is None:
