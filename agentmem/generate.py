@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agentmem.models.embed import Embedder
 
 USED_COSINE = 0.45
-"""A sentence of the answer this close to a memory counts as using it (set on the transcripts in LOG.md)."""
+"""A sentence of the answer this close to a memory counts as using it: a first value, not yet measured."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
 
@@ -67,8 +67,8 @@ def _earlier(turns: Sequence[str]) -> str:
 def used_memories(reply: str, memories: Sequence[Memory], embedder: Embedder) -> tuple[str, ...]:
     """Ids of the memories that the answer visibly follows, in the order given.
 
-    A memory counts as used when a sentence of the answer is close to it in meaning, or when the answer repeats a word
-    of it that is not in any other memory. Models name their sources unreliably, small ones not at all; this looks at
+    A memory counts as used when a sentence of the answer is close to it in meaning, or when the answer repeats two longer
+    words of it that no other memory has. Models name their sources unreliably, small ones not at all; this looks at
     the answer instead. It cannot see a memory followed by leaving something out.
     """
     sentences = [sentence for sentence in _SENTENCE_END.split(reply) if sentence.strip()]
