@@ -12,10 +12,10 @@ help:  ## this list
 TORCH ?= torch==2.13.0
 .venv/.installed: pyproject.toml
 	@echo "Setting up .venv (about 2 GB, a few minutes) ..."
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agentmem needs Python 3.11 or newer; set PYTHON=python3.11")'
-	test -d .venv || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check '$(TORCH)'
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agentmem needs Python 3.11 or newer; set PYTHON=python3.11")'
+	@test -d .venv || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 demo: .venv/.installed  ## set up, then the main job: read a conversation, write the memory, answer with and without it
