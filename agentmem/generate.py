@@ -67,9 +67,9 @@ def _earlier(turns: Sequence[str]) -> str:
 def used_memories(reply: str, memories: Sequence[Memory], embedder: Embedder) -> tuple[str, ...]:
     """Ids of the memories that the answer visibly follows, in the order given.
 
-    A memory counts as used when a sentence of the answer is close to it in meaning, or when the answer repeats two longer
-    words of it that no other memory has. Models name their sources unreliably, small ones not at all; this looks at
-    the answer instead. It cannot see a memory followed by leaving something out.
+    A memory counts as used when a sentence of the answer is close to it in meaning, or when the answer repeats two
+    longer words of it that no other memory has. Models name their sources unreliably, small ones not at all; this looks
+    at the answer instead. It cannot see a memory followed by leaving something out.
     """
     sentences = [sentence for sentence in _SENTENCE_END.split(reply) if sentence.strip()]
     if not sentences or not memories:

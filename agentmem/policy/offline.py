@@ -28,6 +28,8 @@ MOST = 3
 CERTAIN = 0.93
 PLAIN_AT = 0.55
 """Threshold for statements in so many words ("I'm allergic to …", "I live in …", "call me …")."""
+STANDING_AT = 0.25
+"""Threshold for what is to hold "from now on"; who says that means it to stay."""
 FORGET_AT = 0.3
 """A request to forget is heard at a lower probability: to keep what somebody wants gone is the worse mistake."""
 SAME = 0.5
@@ -75,6 +77,16 @@ _PLAIN = re.compile(
     r"|my favou?rite\b|(?:as )?someone who\b|i['’]?d (?:much )?rather\b|from now on\b"
     r"|we (?:\w+ )?moved to\b|my (?:wife|husband|son|daughter|sister|brother|partner"
     r"|mother|father|mum|mom|dad|dog|cat) (?-i:[A-Z])\w+)",
+    re.I,
+)
+_FROM_NOW_ON = re.compile(
+    r"^(?!.*\b(?:you['’]?re|you are|act|pretend|imagine|speak as|your name|role)\b)[^?]*\bfrom (?:now|here) on\b[^?]*$",
+    re.I,
+)
+_WHENEVER = re.compile(
+    r"^\W*(?:when(?:ever)?|every time|each time|any ?time) (?:i|you) (?!was\b|were\b|am\b|got\b)\w+[^,?]{2,60}"
+    r", (?:please )?"
+    r"(?:use|give|keep|show|add|put|don['’]?t|never|always|write|answer|include|avoid|skip|make|list|start|end|stick)\b",
     re.I,
 )
 _WEAK = set(
@@ -237,7 +249,9 @@ def _findings(units: Sequence[_Unit], chances: NDArray[np.float32], threshold: f
 
 
 def _needed(quote: str, threshold: float) -> float:
-    return min(threshold, PLAIN_AT) if _PLAIN.search(quote) else threshold
+    if _FROM_NOW_ON.search(quote):
+        return STANDING_AT
+    return min(threshold, PLAIN_AT) if _PLAIN.search(quote) or _WHENEVER.search(quote) else threshold
 
 
 def _finding(unit: _Unit, chance: NDArray[np.float32], row: int) -> _Finding | None:
