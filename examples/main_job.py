@@ -40,7 +40,8 @@ def learn(agent: Agent, file: Path) -> None:
         console.rule(f"examples/{file.name}: {len(session.messages)} messages of {session.date}")
         started = time.perf_counter()
         observed = agent.observe(session)
-        console.print(f"{len(observed.ops)} changes of the memory in {time.perf_counter() - started:.1f} s")
+        changes = f"{len(observed.ops)} change{'s' * (len(observed.ops) != 1)}"
+        console.print(f"{changes} of the memory in {time.perf_counter() - started:.1f} s")
         for refusal in observed.refused:
             console.print(f"[dim]not kept: {refusal.reason}[/dim]")
 

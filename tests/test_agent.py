@@ -17,6 +17,7 @@ from agentmem import Agent, Session
 from agentmem.agent import MemoryState
 from agentmem.config import Config
 from agentmem.errors import MemoryNotFoundError, ModelError, SessionError
+from agentmem.models.embed import Embedder
 from agentmem.models.fake import FakeChatModel
 from agentmem.policy import PromptedPolicy
 from agentmem.session import make_session
@@ -265,3 +266,47 @@ def test_times_in_messages_date_the_memories(tmp_path: Path) -> None:
         assert isinstance(session, Session)
         agent.observe(session)
         assert [memory.valid_at for memory in agent.memories()] == [date(2025, 1, 2)]
+
+
+KNOWN = "I live in Lyon. I hate mushrooms. I have a dog."
+
+
+@pytest.mark.parametrize(
+    ("request_", "left"),
+    [
+        ("Do not forget that I live in Lyon.", 3),
+        ("Never forget that I live in Lyon.", 3),
+        ("Please don't delete what you know about Lyon.", 3),
+        ("Please forget that I live in Lyon.", 2),
+        ("I would like you to forget where I live.", 2),
+        ("Please forget everything you know about me.", 0),
+    ],
+)
+def test_the_default_agent_forgets_what_it_is_asked_to_and_nothing_else(
+    tmp_path: Path, minilm: Embedder, request_: str, left: int
+) -> None:
+    with Agent("alice", root=tmp_path, embedder=minilm, seed=1) as agent:
+        agent.observe([{"role": "user", "content": KNOWN}], session="a")
+        assert len(agent.memories()) == 3
+        agent.observe([{"role": "user", "content": request_}], session="b")
+        texts = [memory.text for memory in agent.memories()]
+        assert len(texts) == left
+        assert ("Lives in Lyon." in texts) == (left == 3)
+
+
+def test_a_request_to_forget_that_matches_no_memory_is_not_reported_as_done(tmp_path: Path, minilm: Embedder) -> None:
+    with Agent("alice", root=tmp_path, embedder=minilm, seed=1) as agent:
+        agent.observe([{"role": "user", "content": KNOWN}], session="a")
+        observed = agent.observe([{"role": "user", "content": "Please forget my diagnosis."}], session="b")
+        assert len(agent.memories()) == 3
+        assert any("matches no memory" in refusal.reason for refusal in observed.refused)
+
+
+def test_forgetting_by_words_takes_whole_words(tmp_path: Path, minilm: Embedder) -> None:
+    with Agent("alice", root=tmp_path, embedder=minilm, seed=1) as agent:
+        agent.observe([{"role": "user", "content": "I work in education. I hate bananas. I have a cat."}])
+        agent.forget("cat")
+        assert {memory.text for memory in agent.memories()} == {"Works in education.", "Hates bananas."}
+        with pytest.raises(MemoryNotFoundError):
+            agent.forget("i")
+        assert agent.recall("bananas", k=0).hits == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import cached_property
@@ -169,8 +170,8 @@ class Agent:
             MemoryNotFoundError: nothing with this id or these words is stored.
         """
         ids = self.find_forgettable(what)
-        said = any(what.casefold() in line.casefold() for line in self._parts.history_lines())
-        if not what.strip() or not ids and not said:
+        said = any(_mentions(line, what) for line in self._parts.history_lines())
+        if len(what.strip()) < 2 or not ids and not said:
             raise MemoryNotFoundError(
                 f"nothing to forget: no memory has the id or the words {what!r}; `agentmem show --all` lists them"
             )
@@ -181,6 +182,8 @@ class Agent:
     def find_forgettable(self, what: str) -> tuple[str, ...]:
         """Ids of the memories that `forget(what)` would erase: the one with this id, or those with these words."""
         memories = self._parts.store.load().memories
+        if len(what.strip()) < 2:  # a letter stands in nearly everything
+            return ()
         if any(memory.id == what for memory in memories):
             return (what,)
         return tuple(memory.id for memory in memories if _says(memory, what))
@@ -203,9 +206,13 @@ class Agent:
 
 
 def _says(memory: Memory, what: str) -> bool:
-    needle = what.casefold()
     said = [memory.text, getattr(memory, "when", ""), *(evidence.quote for evidence in memory.evidence)]
-    return any(needle in text.casefold() for text in said)
+    return any(_mentions(text, what) for text in said)
+
+
+def _mentions(text: str, what: str) -> bool:
+    """Whether whole words of `text` are `what`: "cat" is not in "education"."""
+    return re.search(rf"(?<!\w){re.escape(what.strip())}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _input(session: Session) -> MemoryState:

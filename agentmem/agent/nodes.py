@@ -19,7 +19,7 @@ from agentmem.agent.results import Reply
 from agentmem.applicable import applicable
 from agentmem.errors import ModelError, SessionError, boundary
 from agentmem.generate import reply_prompt, used_memories
-from agentmem.memory import MEMORY_OPS, Add, Memory, MemoryOp, StandingInstruction, Update, full_text
+from agentmem.memory import MEMORY_OPS, Add, Forget, Memory, MemoryOp, StandingInstruction, Update, full_text
 from agentmem.policy import Observation
 from agentmem.policy.resolve import to_ops
 from agentmem.reconcile import reconcile
@@ -32,6 +32,12 @@ FEW = 200
 
 NEIGHBOURS = 12
 """Memories that such a search brings for each proposal, by meaning and as many by words."""
+
+
+ONLY_WORDS = (
+    "the request to forget matches no memory: only its words were erased from the kept conversations; "
+    "`agentmem forget ID` erases a memory"
+)
 
 
 class MemoryState(TypedDict, total=False):
@@ -83,6 +89,8 @@ class MemoryNodes:
             [proposal] = policy.propose([observation])
         ops, refused = to_ops(proposal.edits, observation, rng=parts.rng)
         unread = [Refusal(reason=problem) for problem in proposal.problems]
+        if snapshot.active:
+            unread += [Refusal(op=op, reason=ONLY_WORDS) for op in ops if isinstance(op, Forget) and op.id is None]
         return {**read, "ops": _dump(ops), "refused": _plain([*unread, *refused])}
 
     def reconcile(self, state: MemoryState) -> MemoryState:

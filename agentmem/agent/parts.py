@@ -116,11 +116,12 @@ class Parts:
         self, query: str, *, at: date | None = None, k: int | None = None, without: str | None = None
     ) -> list[Hit]:
         """The best hits for a query; an index found broken on the way is made anew, once."""
+        k = self.config.k if k is None else k
         asked = {"at": at, "without": {without} if without else set()}
         try:
-            return recall(self.fresh_index(), query, k or self.config.k, **asked)
+            return recall(self.fresh_index(), query, k, **asked)
         except SearchError:
-            return recall(self.fresh_index(), query, k or self.config.k, **asked)
+            return recall(self.fresh_index(), query, k, **asked)
 
     def rebuild_index(self) -> None:
         """Write the index anew, trusting nothing of the old one."""

@@ -22,6 +22,7 @@ from agentmem.policy.resolve import aliases_of
 from agentmem.policy.spans import clauses, is_play, statements
 from agentmem.policy.vetoes import vetoed
 from agentmem.policy.wording import memory_text, when_and_text
+from agentmem.relation import stem
 
 MOST = 3
 """Memories from one observation, unless further ones are plain or nearly certain, or the conversation is long."""
@@ -56,6 +57,21 @@ _REQUEST = re.compile(
 _FORGET_MINE = re.compile(
     r"^\W*(?:(?:please|pls|kindly|can you|could you)\W+)*(?:forget|(?:don['’]?t|do not) remember)"
     r" (?:that |about |what |the fact that )?(?:i|i['’]m|i['’]ve|my|we|our)\b(?!.*\bforgot\b)",
+    re.I,
+)
+_KEEP = re.compile(
+    r"\b(?:don['’]?t|do not|never|not to|n['’]t|must not|should not|without)\W+(?:ever\W+|you\W+|dare\W+)*"
+    r"(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|get rid)",
+    re.I,
+)
+_EVERYTHING = re.compile(
+    r"\b(?:forget|delete|erase|remove|wipe)\W+(?:(?:absolutely\W+)?everything|all)\b"
+    r"(?:.*\b(?:about me|you know|you remember|memor(?:y|ies)|stored|saved)\b|\W*$)",
+    re.I,
+)
+_UNSURE = re.compile(
+    r"\b(?:don['’]?t know|no idea|not sure|never been sure|unsure|wonder(?:ing)?|can['’]?t (?:decide|tell))\b"
+    r".{0,12}\b(?:if|whether|that|i)\b|\bin my (?:novel|story|book|game|dream|screenplay)\b",
     re.I,
 )
 _JUST = re.compile(
@@ -256,7 +272,7 @@ def _needed(quote: str, threshold: float) -> float:
 
 def _finding(unit: _Unit, chance: NDArray[np.float32], row: int) -> _Finding | None:
     label = LABELS[1 + int(chance[1:4].argmax())]  # requests to forget are read apart
-    if vetoed(unit.quote, label):
+    if vetoed(unit.quote, label) or _UNSURE.search(unit.quote):
         return None
     return _Finding(label, unit.quote, unit.turn, float(1 - chance[0] - chance[4]), row)
 
@@ -317,6 +333,8 @@ def _is_over(quote: str) -> bool:
 
 def _asks_to_forget(quote: str, chance: NDArray[np.float32]) -> bool:
     """Whether a sentence asks that something of the user be forgotten."""
+    if _KEEP.search(quote):  # "don't forget …" asks for the very opposite
+        return False
     if _FORGET_MINE.search(quote):  # said in so many words: no probability is asked
         return True
     if not (FEATURES["forget"].search(quote) and _REQUEST.search(quote)):
@@ -343,8 +361,24 @@ def _forget_edits(
     quote: str, target: NDArray[np.float32], known: Sequence[tuple[str, str, NDArray[np.float32]]]
 ) -> list[Edit]:
     """`x` for each memory the request speaks of; without an alias when none does."""
-    aliases = _match(_what(quote), target, known)
+    if _EVERYTHING.search(quote):
+        return [Edit(sign="x", aliases=(alias,), quotes=(quote,)) for alias, _, _ in known] or [
+            Edit(sign="x", quotes=(quote,))
+        ]
+    aliases = _match(_what(quote), target, known) or _nearest_that_shares_a_word(_what(quote), target, known)
     return [Edit(sign="x", aliases=(alias,), quotes=(quote,)) for alias in aliases] or [Edit(sign="x", quotes=(quote,))]
+
+
+def _nearest_that_shares_a_word(
+    what: str, target: NDArray[np.float32], known: Sequence[tuple[str, str, NDArray[np.float32]]]
+) -> list[str]:
+    """The alias of the nearest memory among those that share a word with the request; none if none does.
+
+    What a request to forget speaks of is worded shortly ("where I live"): without this its sentences would go from the
+    conversations while the memory stayed.
+    """
+    sharing = [(float(target @ own), alias) for alias, memory, own in known if _content(what) & _content(memory)]
+    return [max(sharing)[1]] if sharing else []
 
 
 def _match(text: str, vector: NDArray[np.float32], known: Sequence[tuple[str, str, NDArray[np.float32]]]) -> list[str]:
@@ -360,8 +394,8 @@ def _match(text: str, vector: NDArray[np.float32], known: Sequence[tuple[str, st
 
 
 def _content(text: str) -> set[str]:
-    """Content words, cut to five letters so that "plays" meets "playing"."""
-    return {word[:5] for word in words(text) if word not in _WEAK}
+    """Stems of the content words, cut to five letters so that "plays" meets "playing", "diagnosis" "diagnosed"."""
+    return {stem(word)[:5] for word in words(text) if word not in _WEAK}
 
 
 def _speaks_of(request: _Unit, vector: NDArray[np.float32], finding: _Finding, vectors: NDArray[np.float32]) -> bool:
