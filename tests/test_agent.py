@@ -310,3 +310,13 @@ def test_forgetting_by_words_takes_whole_words(tmp_path: Path, minilm: Embedder)
         with pytest.raises(MemoryNotFoundError):
             agent.forget("i")
         assert agent.recall("bananas", k=0).hits == ()
+
+
+def test_the_journal_names_the_model_that_really_wrote(tmp_path: Path) -> None:
+    with make_agent(tmp_path, [TRIP_EDITS]) as agent:  # a policy with a model of its own
+        agent.observe(TRIP, session="trip", date=DAY)
+        assert [(change.policy, change.model) for change in agent.history()] == [("prompted", "")]
+    model = FakeChatModel([TRIP_EDITS])
+    with Agent("bob", root=tmp_path, policy="prompted", model=model, embedder="hash") as agent:
+        agent.observe(TRIP, session="trip", date=DAY)
+        assert [(change.policy, change.model) for change in agent.history()] == [("prompted", "FakeChatModel")]

@@ -70,8 +70,10 @@ class Parts:
 
     @property
     def policy_model(self) -> str:
-        """Name of the model behind the policy, for the journal; empty where the policy needs none."""
-        return self.config.model if self.policy.name == "prompted" else ""
+        """Name of the model behind the policy, for the journal; empty where the policy has none or its own."""
+        if self._given_policy is not None or self.policy.name != "prompted":
+            return ""
+        return self.config.model if self._given_model is None else type(self._given_model).__name__
 
     @cached_property
     def policy(self) -> MemoryPolicy:
