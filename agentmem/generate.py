@@ -21,28 +21,31 @@ USED_COSINE = 0.45
 _SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
 
 
-def reply_prompt(
-    messages: Sequence[AnyMessage],
-    memories: Sequence[Memory],
-    *,
-    turns: Sequence[str] = (),
-    today: date,
-) -> list[BaseMessage]:
-    """The messages to answer from: one system message with the memory, then the conversation.
+def memory_prompt(memories: Sequence[Memory], *, turns: Sequence[str] = (), today: date) -> str:
+    """The text of the system message that shows the memory; empty when there is nothing to show.
 
     Args:
-        messages: the conversation, last message the one to answer. Its own system messages stay first.
-        memories: what to follow: standing instructions that apply, preferences, facts. None at all leaves the
-            conversation as it is, so that an empty memory costs no tokens.
+        memories: what to follow: standing instructions that apply, preferences, facts.
         turns: earlier things said, "role: text" each, oldest first.
         today: the day of the answer.
     """
     if not memories and not turns:
+        return ""
+    return render("reply", memory=show(memories), earlier=_earlier(turns), today=today.isoformat())
+
+
+def reply_prompt(messages: Sequence[AnyMessage], memory: str) -> list[BaseMessage]:
+    """The messages to answer from: one system message with the memory, then the conversation.
+
+    Args:
+        messages: the conversation, last message the one to answer. Its own system messages stay first.
+        memory: see `memory_prompt`; an empty one leaves the conversation as it is, and costs no tokens.
+    """
+    if not memory:
         return list(messages)
     own = [message for message in messages if message.type == "system"]
     talk = [message for message in messages if message.type != "system"]
-    memory = SystemMessage(render("reply", memory=show(memories), earlier=_earlier(turns), today=today.isoformat()))
-    return [*own, memory, *talk]
+    return [*own, SystemMessage(memory), *talk]
 
 
 def show(memories: Sequence[Memory]) -> str:

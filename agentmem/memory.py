@@ -184,6 +184,9 @@ MemoryOp = Annotated[Add | Update | Close | Forget, Field(discriminator="op")]
 MEMORY_OPS: TypeAdapter[tuple[Add | Update | Close | Forget, ...]] = TypeAdapter(tuple[MemoryOp, ...])
 
 
+HitKind = Literal["memory", "turn"]
+
+
 class Source(Value):
     """Where in the conversations something was said."""
 
@@ -194,7 +197,7 @@ class Source(Value):
 class Hit(Value):
     """One thing found for a query."""
 
-    kind: Literal["memory", "turn"]
+    kind: HitKind
     id: str
     """A memory's id, or SESSION#TURN."""
     text: str

@@ -11,7 +11,7 @@ import numpy as np
 
 from agentmem.index import Entry, MemoryIndex, Rankings
 from agentmem.index.entries import telling_words
-from agentmem.memory import Hit, Source, words
+from agentmem.memory import Hit, HitKind, Source, words
 
 WORDS_WEIGHT = 0.4
 WORDS_HALF = 30.0
@@ -35,6 +35,7 @@ def recall(
     at: date | None = None,
     vector: np.ndarray | None = None,
     without: Collection[str] = (),
+    kinds: Collection[HitKind] = ("memory", "turn"),
 ) -> list[Hit]:
     """The k memories and turns that say most about `query`, best first; none for a blank query.
 
@@ -48,6 +49,7 @@ def recall(
         at: as of this day: memories that held then, turns said up to then.
         vector: the query's unit vector (dim,), if the caller has it; else it is embedded, once.
         without: ids of sessions whose turns are left out, such as the one being answered.
+        kinds: whether memories, turns or both are searched.
 
     Raises:
         SearchError: the index cannot be read; the next sync makes it anew.
@@ -57,10 +59,9 @@ def recall(
     if vector is None:
         vector = index.embed(query)
     depth = DEPTH * k
-    found = [
-        *_fuse(index.search_memories(query, depth, at=at, vector=vector)),
-        *_fuse(index.search_turns(query, depth, at=at, vector=vector)),
-    ]
+    found = _fuse(index.search_memories(query, depth, at=at, vector=vector)) if "memory" in kinds else []
+    if "turn" in kinds:
+        found += _fuse(index.search_turns(query, depth, at=at, vector=vector))
     found.sort(key=lambda candidate: -candidate.score)  # stable: of two equals the memory comes first
     return [_hit(candidate) for candidate in _once(found, set(telling_words(query)), set(without), k)]
 

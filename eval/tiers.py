@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from langchain_core.messages import HumanMessage
 
-from agentmem.generate import reply_prompt
+from agentmem.generate import memory_prompt, reply_prompt
 from agentmem.memory import Fact, Memory, StandingInstruction
 from agentmem.models.chat import get_chat_model
 
@@ -56,7 +56,9 @@ def main() -> None:
 def _prompt(case: Case, shown: bool) -> list:
     memories: list[Memory] = [Fact(id="f22222", text=text) for text in case.about]
     memories += [StandingInstruction(id="i22222", text=text) for text in case.rules]
-    return reply_prompt([HumanMessage(case.question)], memories if shown else [], today=date(2026, 6, 1))
+    return reply_prompt(
+        [HumanMessage(case.question)], memory_prompt(memories if shown else [], today=date(2026, 6, 1))
+    )
 
 
 def _no_meat(reply: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,10 @@ from langgraph.types import Checkpointer
 from agentmem.agent.graph import OBSERVE, RESPOND, build
 from agentmem.agent.nodes import MemoryNodes, MemoryState
 from agentmem.agent.parts import Parts
-from agentmem.agent.results import Observed, Recall, Reply, ReplyStream
+from agentmem.agent.results import Context, Observed, Recall, Reply, ReplyStream
 from agentmem.config import Config, Setting, check
 from agentmem.errors import MemoryNotFoundError
-from agentmem.memory import Memory
+from agentmem.memory import HitKind, Memory
 from agentmem.route import count_tokens
 from agentmem.session import Message, Session, make_session
 from agentmem.store import Change, Forgotten
@@ -92,6 +92,11 @@ class Agent:
         """Only answering."""
         return build(self.nodes, RESPOND, "respond")
 
+    @cached_property
+    def context_graph(self) -> CompiledStateGraph[MemoryState, None, MemoryState, MemoryState]:
+        """Only what comes before an answer: which memories and turns are shown."""
+        return build(self.nodes, RESPOND[:-1], "context")
+
     # -- the three verbs --------------------------------------------------------------------------------------------
 
     def observe(
@@ -117,12 +122,32 @@ class Agent:
             skipped=state["skipped"],
         )
 
-    def recall(self, query: str, *, k: int | None = None, at: date | None = None) -> Recall:
-        """Find the memories and turns that bear on `query`, best first; as of the day `at` if given."""
-        hits = self._parts.search(query, at=at, k=k)
+    def recall(
+        self,
+        query: str,
+        *,
+        k: int | None = None,
+        at: date | None = None,
+        kinds: Collection[HitKind] = ("memory", "turn"),
+    ) -> Recall:
+        """Find the memories and turns (or one of these `kinds`) that bear on `query`, best first; as of the day `at`."""
+        hits = self._parts.search(query, at=at, k=k, kinds=kinds)
         return Recall(
             hits=tuple(hits), route=self._parts.choose_route().name, tokens=sum(count_tokens(hit.text) for hit in hits)
         )
+
+    def context(
+        self, messages: Session | Iterable[Any], *, session: str | None = None, today: date | None = None
+    ) -> Context:
+        """What `respond` would put into the prompt to answer the last message; for a chat model that you call yourself.
+
+        Args:
+            messages: the conversation; its last user message is the one to answer.
+            session: id of the conversation, whose own turns are not shown again.
+            today: the day of the answer, when it is not today.
+        """
+        own = messages if isinstance(messages, Session) else make_session(messages, id=session)
+        return self.nodes.context(self.context_graph.invoke(_input(own)), today=today)
 
     def respond(self, messages: Session | Iterable[Any], *, session: str | None = None) -> Reply:
         """Answer the last message of a conversation with what is remembered. Learns nothing: call `observe` too."""

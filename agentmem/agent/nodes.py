@@ -15,10 +15,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph.message import add_messages
 
 from agentmem.agent.parts import Parts
-from agentmem.agent.results import Reply
+from agentmem.agent.results import Context, Reply
 from agentmem.applicable import applicable
 from agentmem.errors import ModelError, SessionError, boundary
-from agentmem.generate import reply_prompt, used_memories
+from agentmem.generate import memory_prompt, reply_prompt, used_memories
 from agentmem.memory import MEMORY_OPS, Add, Forget, Memory, MemoryOp, StandingInstruction, Update, full_text
 from agentmem.policy import Observation
 from agentmem.policy.resolve import to_ops
@@ -154,23 +154,34 @@ class MemoryNodes:
 
     def generate(self, state: MemoryState) -> MemoryState:
         """Answer from the conversation and the memory, and name the memories the answer used."""
-        parts = self._parts
-        known = {memory.id: memory for memory in parts.store.load().active}
-        shown = [known[id] for id in [*state["memories"], *state["instructions"]] if id in known]
-        prompt = reply_prompt(state["messages"], shown, turns=state["earlier"], today=parts.today())
+        context = self.context(state)
+        prompt = reply_prompt(state["messages"], context.text)
         with boundary(ModelError, "chat model"):
-            text = parts.model.invoke(prompt).text.strip()
-        read = [*(full_text(memory) for memory in shown), *state["earlier"]]
+            text = self._parts.model.invoke(prompt).text.strip()
         reply = Reply(
             text=text,
-            used=used_memories(text, shown, parts.embedder),
-            shown=tuple(memory.id for memory in shown),
-            route=state["route"],
-            tokens=sum(count_tokens(line) for line in read),
+            used=used_memories(text, self._shown(state), self._parts.embedder),
+            shown=context.shown,
+            route=context.route,
+            tokens=context.tokens,
         )
         return {"messages": [AIMessage(text)], "reply": reply.model_dump(mode="json")}
 
+    def context(self, state: MemoryState, today: date | None = None) -> Context:
+        """What goes into the prompt, once it has been chosen by route, select and retrieve. Not a node."""
+        shown = self._shown(state)
+        return Context(
+            text=memory_prompt(shown, turns=state["earlier"], today=today or self._parts.today()),
+            shown=tuple(memory.id for memory in shown),
+            route=state["route"],
+            tokens=sum(count_tokens(line) for line in [*map(full_text, shown), *state["earlier"]]),
+        )
+
     # -- shared by several nodes ------------------------------------------------------------------------------------
+
+    def _shown(self, state: MemoryState) -> list[Memory]:
+        known = {memory.id: memory for memory in self._parts.store.load().active}
+        return [known[id] for id in [*state["memories"], *state["instructions"]] if id in known]
 
     def _known_about(self, proposed: Iterable[MemoryOp]) -> Sequence[Memory]:
         """Active memories near enough to a proposal to be its duplicate or its contradiction."""

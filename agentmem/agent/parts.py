@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections.abc import Collection
 from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agentmem.config import Config
 from agentmem.errors import AgentMemError, SearchError
-from agentmem.memory import Hit
+from agentmem.memory import Hit, HitKind
 from agentmem.policy import MemoryPolicy, get_policy
 from agentmem.retrieve import recall
 from agentmem.route import Route, choose_route
@@ -115,15 +116,24 @@ class Parts:
         return True
 
     def search(
-        self, query: str, *, at: date | None = None, k: int | None = None, without: str | None = None
+        self,
+        query: str,
+        *,
+        at: date | None = None,
+        k: int | None = None,
+        without: str | None = None,
+        kinds: Collection[HitKind] = ("memory", "turn"),
     ) -> list[Hit]:
         """The best hits for a query; an index found broken on the way is made anew, once."""
         k = self.config.k if k is None else k
-        asked = {"at": at, "without": {without} if without else set()}
+
+        def look() -> list[Hit]:
+            return recall(self.fresh_index(), query, k, at=at, without={without} if without else (), kinds=kinds)
+
         try:
-            return recall(self.fresh_index(), query, k, **asked)
+            return look()
         except SearchError:
-            return recall(self.fresh_index(), query, k, **asked)
+            return look()
 
     def rebuild_index(self) -> None:
         """Write the index anew, trusting nothing of the old one."""

@@ -33,6 +33,18 @@ class Recall(Value):
     """Estimated tokens of the hits together."""
 
 
+class Context(Value):
+    """What of the memory goes into the prompt of an answer."""
+
+    text: str
+    """For a system message; empty when nothing is to be shown."""
+    shown: tuple[str, ...]
+    """Ids of the memories in it."""
+    route: RouteName
+    tokens: int
+    """Estimated tokens of the memories and turns in it."""
+
+
 class Reply(Value):
     """An answer, and what of the memory went into it."""
 

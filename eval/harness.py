@@ -1,0 +1,409 @@
+"""Run a benchmark over a system: unit by unit, in several processes, resumable, failures kept and never counted as 0."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+from agentmem.errors import AgentMemError, ConfigError
+from eval.errors import DataError, UnsupportedError
+from eval.settings import Settings
+from eval.stats import metrics_of
+from eval.systems import Guarded, System, SystemSpec, UserMemory, make_system
+from eval.values import Case, Cost, Outcome, Report, Score, Unit
+
+
+class Benchmark(Protocol):
+    """A set of cases, and how a system is run and scored on them."""
+
+    name: str
+    about: str
+    """One line: what it measures."""
+    source: str
+    """Where to get the data, and under which licence."""
+    folder: str
+    """Name of its folder in our layout of the data."""
+    metrics: tuple[str, ...]
+    """The metrics that every case has: what a failed case leaves unscored."""
+    counts: frozenset[str]
+    """Metrics that are a sum over the cases."""
+    guarded: frozenset[str]
+    """Shares whose denominator may be nothing: None unless its interval excludes 0."""
+    serial: bool
+    """Whether units are run in one process: a large reader does not fit twice."""
+
+    def load(self, settings: Settings) -> Sequence[Unit]:
+        """All units, in a fixed order. Raises DataError."""
+        ...
+
+    def run(self, unit: Unit, session: Run) -> Iterator[Outcome]:
+        """Observe the unit's history and score its cases."""
+        ...
+
+
+@dataclass
+class Run:
+    """What a benchmark works with while it runs one unit."""
+
+    system: System
+    settings: Settings
+    folder: Path
+    """Empty, and gone after the unit."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    """Kept between the units of one process: a filler memory, a reader, an embedder."""
+    shared_folder: Path = Path()
+    """Kept as long as `shared`."""
+    _opened: int = 0
+
+    def open(self) -> UserMemory:
+        """The empty memory of a new user."""
+        self._opened += 1
+        return Guarded(self.system.open(self.folder / f"user{self._opened}"), self.system.name)
+
+    def once(self, key: str, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made once a process."""
+        if key not in self.shared:
+            self.shared[key] = make()
+        return self.shared[key]
+
+
+@contextmanager
+def timed() -> Iterator[list[float]]:
+    """A list whose only element is, afterwards, the seconds that passed."""
+    passed = [0.0]
+    started = time.perf_counter()
+    try:
+        yield passed
+    finally:
+        passed[0] = time.perf_counter() - started
+
+
+def scored(names: Sequence[str], score: Callable[[], dict[str, Score]]) -> dict[str, Score]:
+    """The scores, or these names unscored with the reason why it failed."""
+    try:
+        return score()
+    except AgentMemError as error:
+        return {name: Score(value=None, reason=str(error)) for name in names}
+
+
+# -- choosing cases -------------------------------------------------------------------------------------------------
+
+
+def chosen(units: Sequence[Unit], settings: Settings) -> list[Unit]:
+    """The units with the cases of this run: golds shuffled if asked, a stratified seeded subset if limited."""
+    if settings.shuffle_gold:
+        units = with_shuffled_golds(units, random.Random(settings.seed))
+    if settings.limit is None:
+        return list(units)
+    kept = _subset([case for unit in units for case in unit.cases], settings.limit, settings.seed)
+    cut = [unit.model_copy(update={"cases": tuple(case for case in unit.cases if case.id in kept)}) for unit in units]
+    return [unit for unit in cut if unit.cases]
+
+
+def _subset(cases: Sequence[Case], limit: int, seed: int) -> set[str]:
+    """Ids of `limit` cases, the strata in proportion. A larger limit contains the smaller one's choice, nearly."""
+    strata: dict[str, list[Case]] = {}
+    for case in cases:
+        strata.setdefault(case.stratum, []).append(case)
+    ranked: list[tuple[float, str]] = []
+    for stratum, own in sorted(strata.items()):
+        random.Random(f"{seed}/{stratum}").shuffle(own)
+        # the place of a case in its stratum, as a share of it: taking the lowest shares takes all strata in proportion
+        ranked += [((place + 0.5) / len(own), case.id) for place, case in enumerate(own)]
+    return {id for _, id in sorted(ranked)[:limit]}
+
+
+def with_shuffled_golds(units: Sequence[Unit], rng: random.Random) -> list[Unit]:
+    """Every case with the gold of another case: of the same unit where it has several, else of another unit."""
+    alone = [case for unit in units if len(unit.cases) == 1 for case in unit.cases]
+    golds = dict(zip((case.id for case in alone), _moved([case.gold for case in alone], rng), strict=True))
+    for unit in units:
+        if len(unit.cases) > 1:
+            own = _moved([case.gold for case in unit.cases], rng)
+            golds |= zip((case.id for case in unit.cases), own, strict=True)
+    return [
+        unit.model_copy(
+            update={"cases": tuple(case.model_copy(update={"gold": golds[case.id]}) for case in unit.cases)}
+        )
+        for unit in units
+    ]
+
+
+def _moved(golds: list[Any], rng: random.Random) -> list[Any]:
+    """The golds in an order in which none keeps its place (if there are two or more)."""
+    order = list(range(len(golds)))
+    rng.shuffle(order)
+    moved = list(golds)
+    for here, there in zip(order, order[1:] + order[:1], strict=True):
+        moved[here] = golds[there]
+    return moved
+
+
+# -- running --------------------------------------------------------------------------------------------------------
+
+Progress = Callable[[int, int], None]
+"""Called with (cases done, cases in all)."""
+
+
+def evaluate(
+    benchmark: Benchmark,
+    spec: SystemSpec,
+    settings: Settings,
+    out: Path,
+    *,
+    jobs: int = 1,
+    fresh: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> Report:
+    """Run, or take up, an evaluation; writes `out` and, beside it, a line a case (`out` with .jsonl).
+
+    A run that was stopped goes on where it stopped when it is started again with the same settings.
+
+    Raises:
+        DataError: the data is missing or cannot be read.
+        ConfigError: the system cannot be made, or `out` holds cases of a run with other settings.
+    """
+    units = chosen(benchmark.load(settings), settings)
+    if not units:
+        raise DataError(f"{benchmark.name}: no cases in {settings.data}")
+    wanted = {case.id for unit in units for case in unit.cases}
+    lines = _Lines(out.with_suffix(".jsonl"), _fingerprint(benchmark, spec, settings), fresh)
+    done = {outcome.case: outcome for outcome in lines.read() if outcome.case in wanted}
+    todo = [unit for unit in units if any(case.id not in done for case in unit.cases)]
+    progress(len(done), len(wanted))
+    started = time.perf_counter()
+    with lines:
+        for outcomes in _run_all(benchmark, spec, settings, todo, jobs):
+            lines.write(outcomes)
+            done |= {outcome.case: outcome for outcome in outcomes}
+            progress(len(done), len(wanted))
+        seconds = lines.add_seconds(time.perf_counter() - started)
+    report = _report(benchmark, spec, settings, [done[id] for id in sorted(wanted)], seconds)
+    _write(out, report.model_dump_json(indent=1) + "\n")
+    return report
+
+
+def _report(
+    benchmark: Benchmark, spec: SystemSpec, settings: Settings, outcomes: Sequence[Outcome], seconds: float
+) -> Report:
+    return Report(
+        benchmark=benchmark.name,
+        system=spec.label,
+        n=len(outcomes),
+        seed=settings.seed,
+        metrics=metrics_of(outcomes, counts=benchmark.counts, guarded=benchmark.guarded, seed=settings.seed),
+        cost=Cost(
+            seconds=round(seconds, 1),
+            prompt_tokens=sum(outcome.prompt_tokens for outcome in outcomes),
+            completion_tokens=sum(outcome.completion_tokens for outcome in outcomes),
+        ),
+        config={
+            "date": time.strftime("%Y-%m-%d"),
+            "system": spec.model_dump(mode="json"),
+            **settings.model_dump(mode="json", exclude={"data", "seed"}),
+        },
+    )
+
+
+def _run_all(
+    benchmark: Benchmark, spec: SystemSpec, settings: Settings, units: Sequence[Unit], jobs: int
+) -> Iterator[list[Outcome]]:
+    """The outcomes of each unit, as they are ready."""
+    if benchmark.serial or jobs <= 1 or len(units) <= 1:
+        worker = _Worker(benchmark, spec, settings)
+        try:
+            for unit in units:
+                yield worker.outcomes(unit)
+        finally:
+            worker.close()
+        return
+    # spawn: a process forked after torch has started threads hangs
+    pool = ProcessPoolExecutor(
+        min(jobs, len(units)), get_context("spawn"), initializer=_begin, initargs=(benchmark, spec, settings)
+    )
+    try:
+        waiting: set[Future[list[Outcome]]] = {pool.submit(_outcomes, unit) for unit in units}
+        while waiting:
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Worker:
+    """Runs units in this process, one after the other."""
+
+    def __init__(self, benchmark: Benchmark, spec: SystemSpec, settings: Settings) -> None:
+        self._benchmark, self._settings = benchmark, settings
+        self._system = make_system(spec)
+        self._scratch = tempfile.TemporaryDirectory(prefix="agentmem-eval-", ignore_cleanup_errors=True)
+        self._shared: dict[str, Any] = {}
+
+    def outcomes(self, unit: Unit) -> list[Outcome]:
+        """An outcome for each case of the unit, whatever fails."""
+        home = Path(self._scratch.name)
+        shared = home / "shared"
+        shared.mkdir(exist_ok=True)
+        found: dict[str, Outcome] = {}
+        reason, trace = "", ""
+        with tempfile.TemporaryDirectory(dir=home, ignore_cleanup_errors=True) as folder, timed() as passed:
+            run = Run(self._system, self._settings, Path(folder), self._shared, shared)
+            try:
+                for outcome in self._benchmark.run(unit, run):
+                    found[outcome.case] = outcome
+            except AgentMemError as error:
+                reason, trace = str(error), "" if isinstance(error, UnsupportedError) else traceback.format_exc()
+        rest = [case for case in unit.cases if case.id not in found]
+        assert reason or not rest, f"{self._benchmark.name}: no outcome for {rest[0].id}"
+        for case in rest:
+            detail = {"error": reason, **({"traceback": trace} if trace else {})}
+            scores = {name: Score(value=None, reason=reason) for name in self._benchmark.metrics}
+            found[case.id] = Outcome(case=case.id, group=case.group, scores=scores, detail=detail)
+        share = passed[0] / len(unit.cases)
+        return [
+            outcome if outcome.seconds else outcome.model_copy(update={"seconds": round(share, 4)})
+            for outcome in (found[case.id] for case in unit.cases)
+        ]
+
+    def close(self) -> None:
+        for one in self._shared.values():
+            if isinstance(one, UserMemory):
+                one.close()
+        self._scratch.cleanup()
+
+
+_worker: _Worker | None = None
+
+
+def _begin(benchmark: Benchmark, spec: SystemSpec, settings: Settings) -> None:
+    global _worker  # one a process; the pool gives its tasks nothing else to hold on to
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    _worker = _Worker(benchmark, spec, settings)
+
+
+def _outcomes(unit: Unit) -> list[Outcome]:
+    assert _worker is not None
+    return _worker.outcomes(unit)
+
+
+# -- files ----------------------------------------------------------------------------------------------------------
+
+
+def read_outcomes(report: Path) -> list[Outcome]:
+    """The cases of a finished run, from the JSONL beside its report. Raises DataError."""
+    path = report.with_suffix(".jsonl")
+    if not path.is_file():
+        raise DataError(f"{path}: not there; it is written beside {report.name} by `python -m eval run`")
+    return _Lines(path, None, fresh=False).read()
+
+
+def read_report(path: Path) -> Report:
+    """A report. Raises DataError when it is missing or none."""
+    try:
+        return Report.model_validate_json(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; `python -m eval run … --out {path}` writes it") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not a report of `python -m eval run` ({str(error).splitlines()[0]})") from error
+
+
+class _Lines:
+    """The JSONL of a run: a head with its fingerprint, an outcome a line, and how long each start took."""
+
+    def __init__(self, path: Path, fingerprint: str | None, fresh: bool) -> None:
+        self._path, self._fingerprint = path, fingerprint
+        self._seconds = 0.0
+        if fresh:
+            path.unlink(missing_ok=True)
+
+    def read(self) -> list[Outcome]:
+        """What is there. A torn last line (the run was killed) is left out, and will be written again."""
+        outcomes: list[Outcome] = []
+        for number, line in enumerate(self._kept(), start=1):
+            try:
+                row = json.loads(line)
+                if "fingerprint" in row:
+                    self._check(row["fingerprint"])
+                elif "run_seconds" in row:
+                    self._seconds += row["run_seconds"]
+                else:
+                    outcomes.append(Outcome.model_validate(row))
+            except ValueError as error:
+                if isinstance(error, AgentMemError):
+                    raise
+                raise DataError(f"{self._path}:{number}: not a line of a run; delete the file to start anew") from error
+        return outcomes
+
+    def _kept(self) -> list[str]:
+        if not self._path.is_file():
+            return []
+        text = self._path.read_text("utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            self._path.write_text(whole, "utf-8")
+        return whole.splitlines()
+
+    def _check(self, fingerprint: str) -> None:
+        if self._fingerprint is not None and fingerprint != self._fingerprint:
+            raise ConfigError(
+                f"{self._path} holds cases of a run with other settings or data; give another --out, or --fresh"
+            )
+
+    def __enter__(self) -> _Lines:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = not self._path.exists()
+        self._file = self._path.open("a", encoding="utf-8")
+        if new:
+            self._append({"fingerprint": self._fingerprint})
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self._append(outcome.model_dump(mode="json", exclude_defaults=True))
+
+    def add_seconds(self, seconds: float) -> float:
+        """Note how long this start took; returns the seconds of all starts together."""
+        self._append({"run_seconds": seconds})
+        self._seconds += seconds
+        return self._seconds
+
+    def _append(self, row: dict[str, Any]) -> None:
+        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+
+def _fingerprint(benchmark: Benchmark, spec: SystemSpec, settings: Settings) -> str:
+    """What a run's cases depend on. The limit is not in it: a larger run takes over the cases of a smaller one."""
+    facts = [benchmark.name, spec.model_dump(mode="json"), settings.model_dump(mode="json", exclude={"limit", "data"})]
+    facts.append(_stamps(settings.data / benchmark.folder if benchmark.folder else settings.data))
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stamps(folder: Path) -> list[tuple[str, int]]:
+    if not folder.is_dir():
+        return []
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return [(path.name, path.stat().st_size) for path in files]
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text, "utf-8")
+    beside.replace(path)

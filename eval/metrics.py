@@ -1,0 +1,61 @@
+"""Measures that several benchmarks share: pure functions of hits and memories."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date
+
+from agentmem.memory import Hit, Memory, Source, full_text
+from agentmem.route import MESSAGE_TOKENS, count_tokens
+
+
+def unique_sources(hits: Iterable[Hit], k: int | None = None) -> list[Source]:
+    """The turns that hits rest on, in the order of the hits, each once, cut at k."""
+    return list(dict.fromkeys(source for hit in hits for source in hit.sources))[:k]
+
+
+def unique_sessions(hits: Iterable[Hit], k: int | None = None) -> list[str]:
+    """The sessions that hits rest on, in the order of the hits, each once, cut at k."""
+    return list(dict.fromkeys(source.session for hit in hits for source in hit.sources))[:k]
+
+
+def recall(found: Sequence[object], gold: Collection[object], k: int) -> float:
+    """Share of the gold items among the first k found."""
+    return len(set(found[:k]) & set(gold)) / len(set(gold))
+
+
+def ndcg(found: Sequence[object], gold: Collection[object], k: int) -> float:
+    """Normalised discounted cumulative gain at k with gains of 0 and 1 (Järvelin and Kekäläinen 2002)."""
+    wanted = set(gold)
+    gain = sum(1 / math.log2(rank + 1) for rank, item in enumerate(found[:k], start=1) if item in wanted)
+    best = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(wanted)) + 1))
+    return gain / best
+
+
+def within(memories: Iterable[Memory], budget: int) -> list[Memory]:
+    """The active memories that fit into `budget` tokens, the newest first; undated ones count as the oldest.
+
+    The same cut for every system: what is kept longest ago falls out first.
+    """
+    active = [memory for memory in memories if memory.status == "active"]
+    active.sort(key=lambda memory: memory.valid_at or date.min, reverse=True)
+    kept, left = [], budget
+    for memory in active:
+        left -= count_tokens(full_text(memory)) + MESSAGE_TOKENS
+        if left < 0:
+            break
+        kept.append(memory)
+    return kept
+
+
+def says(text: str, value: str) -> bool:
+    """Whether `value` stands in `text` as whole words, whatever the case and the blanks: "cat" is not in "education"."""
+    pattern = r"\s+".join(re.escape(word) for word in value.split())
+    return re.search(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def held(memories: Iterable[Memory], value: str) -> bool:
+    """Whether one of the memories says `value`, in its text or condition (its quotes do not count)."""
+    return any(says(full_text(memory), value) for memory in memories)

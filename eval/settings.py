@@ -1,0 +1,38 @@
+"""What a run is asked to do besides its benchmark and its system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from agentmem.config import DEFAULT_MODEL
+from agentmem.memory import Value
+
+Variation = Literal["none", "options", "wording", "format"]
+
+
+class Settings(Value):
+    """Options of a run. All of them are written into its report, since the numbers depend on them."""
+
+    data: Path
+    """Folder of the benchmark's data: ours (one folder a benchmark) or the upstream repository's."""
+    seed: int = 0
+    """Chooses the subset, shuffles options, seeds the bootstrap."""
+    limit: int | None = Field(default=None, ge=1)
+    """Cases at most, a seeded subset that keeps the proportions of the strata; None: all."""
+    shuffle_gold: bool = False
+    """A control: every case gets the gold of another one, so that scores must fall to chance."""
+    reader: str = DEFAULT_MODEL
+    """Model that answers the questions of benchmarks that ask any."""
+    budget: int = Field(default=2000, ge=1)
+    """Tokens of memory that a metric or an answer may look at."""
+    fillers: int = Field(default=300, ge=0)
+    """prefeval-mcq: filler turns beside the preference dialogue."""
+    full_context_tokens: int = Field(default=2048, ge=1)
+    """personamem: where the full context is cut, counted from its end."""
+    vary: Variation = "none"
+    """Robustness: each question is asked under several orders of its options, wordings or formats of the prompt."""
+    exact_runs: int = Field(default=0, ge=0)
+    """prefeval-retrieval: dialogues a form that are also run exactly, to verify the union of memories."""

@@ -1,0 +1,102 @@
+"""agentmem as a system under evaluation, through its public Agent and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Sequence
+from datetime import date
+from pathlib import Path
+
+from agentmem import Agent
+from agentmem.applicable import applicable
+from agentmem.config import Config
+from agentmem.errors import ConfigError
+from agentmem.memory import Add, Hit, HitKind, Memory, StandingInstruction
+from agentmem.models.embed import Embedder, Remembering, get_embedder
+from agentmem.route import count_tokens
+from agentmem.session import Session
+from agentmem.store import MemoryStore
+from eval.systems.base import BOTH, Context, UserMemory
+
+DAY = date(2026, 1, 1)
+"""The day of every answer, so that prompts, and with them cached answers, do not depend on when a run is made."""
+
+_LARGE = 10**9
+_BUDGETS = {
+    "full_history": {"memory_budget": _LARGE, "history_budget": _LARGE},
+    "whole_memory": {"memory_budget": _LARGE, "history_budget": 0},
+    "retrieve": {"memory_budget": 0, "history_budget": 0},
+}
+"""Budgets under which agentmem chooses each route."""
+
+
+class AgentmemSystem:
+    """agentmem with one policy, route and presentation."""
+
+    def __init__(self, spec) -> None:  # noqa: ANN001  SystemSpec, which imports this module
+        if spec.route and spec.route not in _BUDGETS:
+            raise ConfigError(f"route {spec.route!r}: choose one of {', '.join(_BUDGETS)}")
+        settings = {"policy": spec.policy} if spec.policy else {}
+        settings |= {"presentation": spec.presentation} if spec.presentation else {}
+        settings |= _BUDGETS.get(spec.route, {})
+        self._config = Config(model=spec.model, embedder=spec.embedder, k=spec.k, **settings)
+        # one for all users: the same texts (a benchmark's fillers) are embedded once a process
+        self._embedder = Remembering(get_embedder(spec.embedder), size=200_000)
+        self.name = spec.label
+
+    @property
+    def config(self) -> dict[str, object]:
+        return self._config.model_dump(mode="json", include={"policy", "embedder", "k", "memory_budget"})
+
+    def open(self, folder: Path) -> UserMemory:
+        return _AgentMemory(self._config, self._embedder, folder)
+
+
+class _AgentMemory(UserMemory):
+    name = "agentmem"
+
+    def __init__(self, config: Config, embedder: Embedder, folder: Path) -> None:
+        self._config, self._embedder, self._folder = config, embedder, folder
+        self._agent = Agent("user", root=folder, config=config, embedder=embedder, seed=0)
+
+    def observe(self, session: Session) -> None:
+        self._agent.observe(session)
+
+    def search(
+        self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None
+    ) -> Sequence[Hit]:
+        return self._agent.recall(query, k=k, at=at, kinds=kinds).hits
+
+    def memories(self) -> Sequence[Memory]:
+        return self._agent.memories(all=True)
+
+    def applicable(self, instructions: Sequence[StandingInstruction], request: str) -> Sequence[StandingInstruction]:
+        return applicable(instructions, request, self._embedder)
+
+    def context(self, request: str, *, budget: int = 2000) -> Context:
+        agent = self._agent
+        if budget != self._config.memory_budget and self._config.memory_budget not in (0, _LARGE):
+            config = self._config.model_copy(update={"memory_budget": budget})
+            agent = Agent("user", root=self._folder, config=config, embedder=self._embedder)
+        found = agent.context([{"role": "user", "content": request}], today=DAY)
+        return Context(text=found.text, tokens=count_tokens(found.text), route=found.route)
+
+    def fork(self, folder: Path) -> UserMemory:
+        self._agent.close()
+        shutil.copytree(self._folder, folder)
+        return _AgentMemory(self._config, self._embedder, folder)
+
+    def absorb(self, other: UserMemory) -> None:
+        assert isinstance(other, _AgentMemory)
+        store = MemoryStore(self._folder, "user")
+        source = MemoryStore(other._folder, "user")
+        for session in source.sessions():
+            store.save_session(session)
+            store.mark_observed(session.id, len(session.messages))
+        store.apply([Add(memory=memory) for memory in source.load().memories], author="import")
+
+    def root(self) -> Path:
+        return self._folder
+
+    def close(self) -> None:
+        self._agent.close()

@@ -1,0 +1,153 @@
+"""What a system under evaluation is: it opens the memory of a user, which observes conversations and is asked.
+
+A system of your own needs `observe` and `search`; what else it can do, it overrides. What it cannot do raises
+UnsupportedError, and the metrics that need it are unscored with that reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Protocol
+
+from agentmem.errors import boundary
+from agentmem.memory import Hit, HitKind, Memory, Source, StandingInstruction, Value
+from agentmem.session import Session
+from eval.errors import SystemFailedError, UnsupportedError
+
+BOTH: tuple[HitKind, ...] = ("memory", "turn")
+
+
+class Context(Value):
+    """What a system would put into the prompt of an answer."""
+
+    text: str
+    """Empty when it has nothing to say to this request."""
+    tokens: int
+    """Estimated tokens of the text (agentmem.route.count_tokens)."""
+    route: str = ""
+    """How the memory was read, where the system says so."""
+
+
+class UserMemory:
+    """The memory of one user, as a benchmark sees it. Begins empty."""
+
+    name = "memory"
+
+    def observe(self, session: Session) -> None:
+        """Take in a conversation, once. Sessions come in the order of their dates."""
+        raise NotImplementedError
+
+    def search(
+        self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None
+    ) -> Sequence[Hit]:
+        """The k best hits for a query, best first. `sources` of each name the turns it rests on.
+
+        Args:
+            query: any text.
+            k: hits at most.
+            kinds: "memory" for what was written, "turn" for what was said, or both.
+            at: as of this day.
+        """
+        raise NotImplementedError
+
+    def memories(self) -> Sequence[Memory]:
+        """Everything written, active and closed, oldest first; systems without dates or kinds use plain Facts."""
+        raise UnsupportedError(f"{self.name} writes no memories that can be listed")
+
+    def applicable(self, instructions: Sequence[StandingInstruction], request: str) -> Sequence[StandingInstruction]:
+        """Which of these standing instructions, given as the user's whole profile, apply to the request."""
+        raise UnsupportedError(f"{self.name} does not select standing instructions")
+
+    def context(self, request: str, *, budget: int = 2000) -> Context:
+        """What would go into the prompt when this request is answered, at most `budget` tokens."""
+        raise UnsupportedError(f"{self.name} does not say what it would put into a prompt")
+
+    def fork(self, folder: Path) -> UserMemory:
+        """An independent copy, kept in `folder`, that goes on from here."""
+        raise UnsupportedError(f"{self.name} cannot be copied")
+
+    def absorb(self, other: UserMemory) -> None:
+        """Take over all that another memory of the same system holds (its conversations and memories), unread."""
+        raise UnsupportedError(f"{self.name} cannot take over another memory")
+
+    def root(self) -> Path:
+        """Folder under which everything of this user is kept, for looking for traces of what was forgotten."""
+        raise UnsupportedError(f"{self.name} keeps nothing in files of its own")
+
+    def close(self) -> None:
+        """Let go of files."""
+
+
+class System(Protocol):
+    """Opens memories. Made once a process, with the options of the run."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def config(self) -> dict[str, object]:
+        """What the numbers depend on, for the report: models, settings."""
+        ...
+
+    def open(self, folder: Path) -> UserMemory:
+        """The empty memory of a new user, kept in `folder` if it needs files."""
+        ...
+
+
+class Guarded(UserMemory):
+    """Another memory, whose own errors become SystemFailedError: a foreign system may fail, a run goes on."""
+
+    def __init__(self, inner: UserMemory, name: str) -> None:
+        self.inner, self.name = inner, name
+
+    def observe(self, session: Session) -> None:
+        with boundary(SystemFailedError, f"{self.name}: observe"):
+            self.inner.observe(session)
+
+    def search(
+        self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None
+    ) -> Sequence[Hit]:
+        with boundary(SystemFailedError, f"{self.name}: search"):
+            return list(self.inner.search(query, k, kinds=kinds, at=at))[:k]
+
+    def memories(self) -> Sequence[Memory]:
+        with boundary(SystemFailedError, f"{self.name}: memories"):
+            return list(self.inner.memories())
+
+    def applicable(self, instructions: Sequence[StandingInstruction], request: str) -> Sequence[StandingInstruction]:
+        with boundary(SystemFailedError, f"{self.name}: applicable"):
+            return list(self.inner.applicable(instructions, request))
+
+    def context(self, request: str, *, budget: int = 2000) -> Context:
+        with boundary(SystemFailedError, f"{self.name}: context"):
+            return self.inner.context(request, budget=budget)
+
+    def fork(self, folder: Path) -> UserMemory:
+        with boundary(SystemFailedError, f"{self.name}: fork"):
+            return Guarded(self.inner.fork(folder), self.name)
+
+    def absorb(self, other: UserMemory) -> None:
+        with boundary(SystemFailedError, f"{self.name}: absorb"):
+            self.inner.absorb(other.inner if isinstance(other, Guarded) else other)
+
+    def root(self) -> Path:
+        return self.inner.root()
+
+    def close(self) -> None:
+        with boundary(SystemFailedError, f"{self.name}: close"):
+            self.inner.close()
+
+
+def turn_hit(session: Session, turn: int, score: float, why: str = "") -> Hit:
+    """The hit that stands for one turn of a conversation."""
+    return Hit(
+        kind="turn",
+        id=f"{session.id}#{turn}",
+        text=session.messages[turn].content,
+        score=score,
+        why=why,
+        sources=(Source(session=session.id, turn=turn),),
+    )
+
