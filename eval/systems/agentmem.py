@@ -13,10 +13,11 @@ from agentmem.config import Config
 from agentmem.errors import ConfigError
 from agentmem.memory import Add, Hit, HitKind, Memory, StandingInstruction
 from agentmem.models.embed import Embedder, Remembering, get_embedder
+from agentmem.policy.wording import when_and_text
 from agentmem.route import count_tokens
 from agentmem.session import Session
 from agentmem.store import MemoryStore
-from eval.systems.base import BOTH, Context, UserMemory
+from eval.systems.base import BOTH, Context, UserMemory, numbered_id
 
 DAY = date(2026, 1, 1)
 """The day of every answer, so that prompts, and with them cached answers, do not depend on when a run is made."""
@@ -70,8 +71,10 @@ class _AgentMemory(UserMemory):
     def memories(self) -> Sequence[Memory]:
         return self._agent.memories(all=True)
 
-    def applicable(self, instructions: Sequence[StandingInstruction], request: str) -> Sequence[StandingInstruction]:
-        return applicable(instructions, request, self._embedder)
+    def applicable(self, profile: Sequence[str], request: str) -> Sequence[str]:
+        instructions = [_instruction(said, place) for place, said in enumerate(profile)]
+        chosen = {one.id for one in applicable(instructions, request, self._embedder)}
+        return [said for said, one in zip(profile, instructions, strict=True) if one.id in chosen]
 
     def context(self, request: str, *, budget: int = 2000) -> Context:
         agent = self._agent
@@ -100,3 +103,9 @@ class _AgentMemory(UserMemory):
 
     def close(self) -> None:
         self._agent.close()
+
+
+def _instruction(said: str, place: int) -> StandingInstruction:
+    """The instruction that the offline policy makes of these words."""
+    when, text = when_and_text(said)
+    return StandingInstruction(id=numbered_id("i", place), when=when or "always", text=text)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agentmem.errors import boundary
-from agentmem.memory import Hit, HitKind, Memory, Source, StandingInstruction, Value
+from agentmem.memory import Hit, HitKind, Memory, Source, Value
 from agentmem.session import Session
 from eval.errors import SystemFailedError, UnsupportedError
 
@@ -56,8 +56,8 @@ class UserMemory:
         """Everything written, active and closed, oldest first; systems without dates or kinds use plain Facts."""
         raise UnsupportedError(f"{self.name} writes no memories that can be listed")
 
-    def applicable(self, instructions: Sequence[StandingInstruction], request: str) -> Sequence[StandingInstruction]:
-        """Which of these standing instructions, given as the user's whole profile, apply to the request."""
+    def applicable(self, profile: Sequence[str], request: str) -> Sequence[str]:
+        """Which of the standing instructions of a user, in the user's own words, apply to the request."""
         raise UnsupportedError(f"{self.name} does not select standing instructions")
 
     def context(self, request: str, *, budget: int = 2000) -> Context:
@@ -116,9 +116,9 @@ class Guarded(UserMemory):
         with boundary(SystemFailedError, f"{self.name}: memories"):
             return list(self.inner.memories())
 
-    def applicable(self, instructions: Sequence[StandingInstruction], request: str) -> Sequence[StandingInstruction]:
+    def applicable(self, profile: Sequence[str], request: str) -> Sequence[str]:
         with boundary(SystemFailedError, f"{self.name}: applicable"):
-            return list(self.inner.applicable(instructions, request))
+            return list(self.inner.applicable(profile, request))
 
     def context(self, request: str, *, budget: int = 2000) -> Context:
         with boundary(SystemFailedError, f"{self.name}: context"):
@@ -151,3 +151,11 @@ def turn_hit(session: Session, turn: int, score: float, why: str = "") -> Hit:
         sources=(Source(session=session.id, turn=turn),),
     )
 
+
+def numbered_id(letter: str, number: int) -> str:
+    """The memory id that stands for a number: for systems whose memories have no ids of our form."""
+    alphabet, digits = "23456789abcdefghjkmnpqrstvwxyz", ""
+    for _ in range(5):
+        number, digit = divmod(number, len(alphabet))
+        digits = alphabet[digit] + digits
+    return letter + digits

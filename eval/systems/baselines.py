@@ -13,12 +13,12 @@ import numpy as np
 
 from agentmem.errors import ConfigError
 from agentmem.index.entries import telling_words
-from agentmem.memory import Evidence, Fact, Hit, HitKind, Memory, Source, StandingInstruction, one_line, words
+from agentmem.memory import Evidence, Fact, Hit, HitKind, Memory, Source, one_line, words
 from agentmem.models.embed import Embedder, Remembering, get_embedder
 from agentmem.route import count_tokens
 from agentmem.session import Session
 from eval.errors import UnsupportedError
-from eval.systems.base import BOTH, Context, UserMemory
+from eval.systems.base import BOTH, Context, UserMemory, numbered_id
 
 K1, B = 1.5, 0.75
 """BM25's usual constants (Robertson and Zaragoza 2009)."""
@@ -184,14 +184,14 @@ class _Kept(UserMemory):
             return [_closed(one, after) for one, after in zip(made, made[1:], strict=False)] + made[-1:]
         return made
 
-    def applicable(self, instructions: Sequence[StandingInstruction], request: str) -> Sequence[StandingInstruction]:
+    def applicable(self, profile: Sequence[str], request: str) -> Sequence[str]:
         if self.name == "no-memory":
             return []
         if self._ranker is None:
-            return list(instructions)
-        scores = self._ranker.scores(request, [f"{one.when} {one.text}" for one in instructions])
-        ranked = sorted(((score, place) for place, score in enumerate(scores) if score is not None), reverse=True)
-        return [instructions[place] for _, place in ranked[:1]]
+            return list(profile)
+        scores = self._ranker.scores(request, profile)
+        ranked = sorted(((score, -place) for place, score in enumerate(scores) if score is not None), reverse=True)
+        return [profile[-place] for _, place in ranked[:1]]
 
     def context(self, request: str, *, budget: int = 2000) -> Context:
         if self.name == "no-memory":
@@ -248,11 +248,7 @@ def _within(lines: Iterable[str], budget: int) -> Iterable[str]:
 def _as_memory(session: Session, turn: int, place: int) -> Memory:
     """A user turn, taken for a memory."""
     said = session.messages[turn].content
-    alphabet, digits = "23456789abcdefghjkmnpqrstvwxyz", ""
-    for _ in range(5):
-        place, digit = divmod(place, len(alphabet))
-        digits = alphabet[digit] + digits
-    return Fact(id=f"f{digits}", text=one_line(said), valid_at=session.date_of(turn),
+    return Fact(id=numbered_id("f", place), text=one_line(said), valid_at=session.date_of(turn),
                 evidence=(Evidence(quote=said, session=session.id, turn=turn),))  # fmt: skip
 
 
