@@ -26,6 +26,8 @@ class Settings(Value):
     """A control: every case gets the gold of another one, so that scores must fall to chance."""
     reader: str = DEFAULT_MODEL
     """Model that answers the questions of benchmarks that ask any."""
+    generate: bool = False
+    """Also has the reader write answers, where a benchmark scores any: nlsi api_em, locomo f1 and abstention."""
     budget: int = Field(default=2000, ge=1)
     """Tokens of memory that a metric or an answer may look at."""
     fillers: int = Field(default=300, ge=0)
