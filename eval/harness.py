@@ -1,7 +1,8 @@
-"""Run a benchmark over a system: unit by unit, in several processes, resumable, failures kept and never counted as 0."""
+"""Run a benchmark over a system: in several processes, resumable, failures kept and never counted as 0."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -15,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
+import agentmem
 from agentmem.errors import AgentMemError, ConfigError
 from eval.errors import DataError, UnsupportedError
 from eval.settings import Settings
@@ -26,29 +28,51 @@ from eval.values import Case, Cost, Outcome, Report, Score, Unit
 
 
 class Benchmark(Protocol):
-    """A set of cases, and how a system is run and scored on them."""
+    """A set of cases, and how a system is run and scored on them. Class attributes will do for the properties."""
 
-    name: str
-    about: str
-    """One line: what it measures."""
-    source: str
-    """Where to get the data, and under which licence."""
-    folder: str
-    """Name of its folder in our layout of the data."""
-    metrics: tuple[str, ...]
-    """The metrics that every case has: what a failed case leaves unscored."""
-    counts: frozenset[str]
-    """Metrics that are a sum over the cases."""
-    guarded: frozenset[str]
-    """Shares whose denominator may be nothing: None unless its interval excludes 0."""
-    serial: bool
-    """Whether units are run in one process: a large reader does not fit twice."""
+    @property
+    def name(self) -> str: ...
 
-    def load(self, settings: Settings) -> Sequence[Unit]:
+    @property
+    def about(self) -> str:
+        """One line: what it measures."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where to get the data, and under which licence."""
+        ...
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder in our layout of the data."""
+        ...
+
+    @property
+    def metrics(self) -> Sequence[str]:
+        """The metrics that every case has: what a failed case leaves unscored."""
+        ...
+
+    @property
+    def counts(self) -> frozenset[str]:
+        """Metrics that are a sum over the cases."""
+        ...
+
+    @property
+    def guarded(self) -> frozenset[str]:
+        """Shares whose denominator may be nothing: None unless its interval excludes 0."""
+        ...
+
+    @property
+    def serial(self) -> bool:
+        """Whether units are run in one process: a large reader does not fit twice."""
+        ...
+
+    def load(self, settings: Settings, /) -> Sequence[Unit]:
         """All units, in a fixed order. Raises DataError."""
         ...
 
-    def run(self, unit: Unit, session: Run) -> Iterator[Outcome]:
+    def run(self, unit: Unit, run: Run, /) -> Iterator[Outcome]:
         """Observe the unit's history and score its cases."""
         ...
 
@@ -326,6 +350,7 @@ class _Lines:
     def __init__(self, path: Path, fingerprint: str | None, fresh: bool) -> None:
         self._path, self._fingerprint = path, fingerprint
         self._seconds = 0.0
+        self._file: TextIO | None = None
         if fresh:
             path.unlink(missing_ok=True)
 
@@ -359,19 +384,15 @@ class _Lines:
     def _check(self, fingerprint: str) -> None:
         if self._fingerprint is not None and fingerprint != self._fingerprint:
             raise ConfigError(
-                f"{self._path} holds cases of a run with other settings or data; give another --out, or --fresh"
+                f"{self._path} holds cases of a run with other settings, data or code; give another --out, or --fresh"
             )
 
     def __enter__(self) -> _Lines:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = not self._path.exists()
-        self._file = self._path.open("a", encoding="utf-8")
-        if new:
-            self._append({"fingerprint": self._fingerprint})
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -384,15 +405,33 @@ class _Lines:
         return self._seconds
 
     def _append(self, row: dict[str, Any]) -> None:
+        """Add a line. The file is made with the first one: a run that could not begin leaves nothing behind."""
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            new = not self._path.exists()
+            self._file = self._path.open("a", encoding="utf-8")
+            if new:
+                self._append({"fingerprint": self._fingerprint})
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._file.flush()
 
 
 def _fingerprint(benchmark: Benchmark, spec: SystemSpec, settings: Settings) -> str:
     """What a run's cases depend on. The limit is not in it: a larger run takes over the cases of a smaller one."""
-    facts = [benchmark.name, spec.model_dump(mode="json"), settings.model_dump(mode="json", exclude={"limit", "data"})]
+    facts: list[Any] = [benchmark.name, spec.model_dump(mode="json"), _code()]
+    facts.append(settings.model_dump(mode="json", exclude={"limit", "data"}))
     facts.append(_stamps(settings.data / benchmark.folder if benchmark.folder else settings.data))
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _code() -> str:
+    """Digest of agentmem's and the evaluations' own sources: other code may give other outcomes."""
+    digest = hashlib.sha256()
+    for package in (agentmem.__file__, __file__):
+        for path in sorted(Path(package).parent.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _stamps(folder: Path) -> list[tuple[str, int]]:

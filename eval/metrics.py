@@ -51,7 +51,7 @@ def within(memories: Iterable[Memory], budget: int) -> list[Memory]:
 
 
 def says(text: str, value: str) -> bool:
-    """Whether `value` stands in `text` as whole words, whatever the case and the blanks: "cat" is not in "education"."""
+    """Whether `value` stands in `text` as whole words, whatever case and blanks: "cat" is not in "education"."""
     pattern = r"\s+".join(re.escape(word) for word in value.split())
     return re.search(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE) is not None
 

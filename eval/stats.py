@@ -73,14 +73,13 @@ def metrics_of(
     for outcome in outcomes:
         for name, score in outcome.scores.items():
             scores.setdefault(name, []).append((outcome.group, score))
-    return {
-        name: _metric(own, count=name in counts, guard=name in guarded, seed=seed) for name, own in scores.items()
-    }
+    return {name: _metric(own, count=name in counts, guard=name in guarded, seed=seed) for name, own in scores.items()}
 
 
 def _metric(scores: Sequence[tuple[str, Score]], *, count: bool, guard: bool, seed: int) -> Metric:
     scored = [(group, score.value, score.weight) for group, score in scores if score.value is not None]
-    groups, values, weights = ([one[place] for one in scored] for place in range(3))
+    groups, values = [group for group, _, _ in scored], [value for _, value, _ in scored]
+    weights = [weight for _, _, weight in scored]
     found = interval(groups, values, weights, seed=seed)
     value, ci95 = found.value, found.ci95
     if count and scored:

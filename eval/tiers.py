@@ -56,9 +56,7 @@ def main() -> None:
 def _prompt(case: Case, shown: bool) -> list:
     memories: list[Memory] = [Fact(id="f22222", text=text) for text in case.about]
     memories += [StandingInstruction(id="i22222", text=text) for text in case.rules]
-    return reply_prompt(
-        [HumanMessage(case.question)], memory_prompt(memories if shown else [], today=date(2026, 6, 1))
-    )
+    return reply_prompt([HumanMessage(case.question)], memory_prompt(memories if shown else [], today=date(2026, 6, 1)))
 
 
 def _no_meat(reply: str) -> bool:

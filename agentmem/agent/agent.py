@@ -130,7 +130,7 @@ class Agent:
         at: date | None = None,
         kinds: Collection[HitKind] = ("memory", "turn"),
     ) -> Recall:
-        """Find the memories and turns (or one of these `kinds`) that bear on `query`, best first; as of the day `at`."""
+        """Find the memories and turns (or one of the `kinds`) that bear on `query`, best first; as of the day `at`."""
         hits = self._parts.search(query, at=at, k=k, kinds=kinds)
         return Recall(
             hits=tuple(hits), route=self._parts.choose_route().name, tokens=sum(count_tokens(hit.text) for hit in hits)

@@ -171,7 +171,12 @@ class MemoryNodes:
         """What goes into the prompt, once it has been chosen by route, select and retrieve. Not a node."""
         shown = self._shown(state)
         return Context(
-            text=memory_prompt(shown, turns=state["earlier"], today=today or self._parts.today()),
+            text=memory_prompt(
+                shown,
+                turns=state["earlier"],
+                today=today or self._parts.today(),
+                presentation=self._parts.config.presentation,
+            ),
             shown=tuple(memory.id for memory in shown),
             route=state["route"],
             tokens=sum(count_tokens(line) for line in [*map(full_text, shown), *state["earlier"]]),

@@ -39,9 +39,7 @@ class UserMemory:
         """Take in a conversation, once. Sessions come in the order of their dates."""
         raise NotImplementedError
 
-    def search(
-        self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None
-    ) -> Sequence[Hit]:
+    def search(self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None) -> Sequence[Hit]:
         """The k best hits for a query, best first. `sources` of each name the turns it rests on.
 
         Args:
@@ -106,9 +104,7 @@ class Guarded(UserMemory):
         with boundary(SystemFailedError, f"{self.name}: observe"):
             self.inner.observe(session)
 
-    def search(
-        self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None
-    ) -> Sequence[Hit]:
+    def search(self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None) -> Sequence[Hit]:
         with boundary(SystemFailedError, f"{self.name}: search"):
             return list(self.inner.search(query, k, kinds=kinds, at=at))[:k]
 

@@ -1,0 +1,84 @@
+"""Fixed lists of runs: what `make eval`, `make eval-full` and `make eval-peers` run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agentmem.errors import AgentMemError
+from eval.benchmarks import get_benchmark
+from eval.errors import DataError
+from eval.harness import evaluate
+from eval.settings import Settings
+from eval.systems import SystemSpec
+
+BASELINES = ("no-memory", "full-context", "grep", "bm25", "minilm", "hybrid")
+
+
+class Entry(NamedTuple):
+    """One benchmark of a suite, with its subset and the systems that run on it."""
+
+    benchmark: str
+    limit: int | None
+    systems: Sequence[str] = ("agentmem", *BASELINES)
+    settings: dict[str, Any] = {}  # noqa: RUF012  never changed
+
+
+QUICK = (
+    Entry("tiny", None),
+    Entry("personabench", None),
+    Entry("prefeval-retrieval", 240),
+    Entry("prefeval-implicit", 240),
+    Entry("stale", 24, ("agentmem", *BASELINES, "close-everything")),
+    Entry("nlsi", None),
+    Entry("locomo", 400),
+    Entry("longmemeval", None),
+    Entry("convomem", None),
+    Entry("forget", 60, ("agentmem", "no-memory", "bm25")),
+    Entry("prefeval-mcq", 60),
+    Entry("personamem", 24),
+)
+"""Seeded subsets; within an hour on two cores, reader included."""
+
+FULL = tuple(entry._replace(limit=None) for entry in QUICK)
+
+PEERS = ("mem0", "langmem")
+
+SUITES: dict[str, tuple[Entry, ...]] = {"quick": QUICK, "full": FULL}
+
+
+def run_suite(
+    name: str,
+    data: Path,
+    out: Path,
+    *,
+    jobs: int,
+    only: str,
+    fresh: bool,
+    progress: Callable[[str], AbstractContextManager[Callable[[int, int], None]]],
+    say: Callable[[str], object],
+) -> int:
+    """Run every entry of a suite, one report each in `out`; returns how many runs failed.
+
+    A benchmark whose data is not in `data` is skipped, and said; a run that fails is said, and the others go on.
+    """
+    failed = 0
+    for entry in SUITES[name]:
+        if only not in entry.benchmark:
+            continue
+        benchmark = get_benchmark(entry.benchmark)
+        settings = Settings(data=data, limit=entry.limit, **entry.settings)
+        for system in entry.systems:
+            path = out / f"{entry.benchmark}--{system.replace(':', '-')}.json"
+            try:
+                with progress(f"{entry.benchmark} {system}") as bar:
+                    evaluate(benchmark, SystemSpec(label=system), settings, path, jobs=jobs, fresh=fresh, progress=bar)
+            except DataError as error:
+                say(f"skipped {entry.benchmark}: {error}")
+                break
+            except AgentMemError as error:
+                say(f"failed {entry.benchmark} {system}: {error}")
+                failed += 1
+    return failed
