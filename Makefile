@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help demo test lint check slow bench docs golden fit clean
+.PHONY: help demo test lint slow bench eval eval-full eval-peers eval-tables docs golden clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,28 @@ slow: .venv/.installed  ## tests with the real local models (fetches about 1.2 G
 
 bench: .venv/.installed  ## benchmarks, as ratios inside one run
 	$(PY) -m benchmarks
+
+# Benchmark data is never part of the project: eval/README.md says where each comes from, and under which licence.
+DATA ?= ../shared/data
+RUNS ?= runs
+eval: .venv/.installed  ## every benchmark that has data in DATA, on seeded subsets, agentmem and all baselines (an hour)
+	$(PY) -m eval suite quick --data $(DATA) --out $(RUNS)/eval
+
+eval-full: .venv/.installed  ## the same on all cases; many hours, resumable
+	$(PY) -m eval suite full --data $(DATA) --out $(RUNS)/eval-full
+
+# An environment of its own: mem0 wants another protobuf than chromadb has here.
+.venv-peers/.installed: pyproject.toml
+	@test -d .venv-peers || $(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -e '.[eval,peers]'
+	@touch $@
+
+eval-peers: .venv-peers/.installed  ## mem0 and langmem on the same subsets, beside agentmem
+	.venv-peers/bin/python -m eval suite peers --data $(DATA) --out $(RUNS)/eval
+
+eval-tables: .venv/.installed  ## write the tables of eval/README.md from eval/results
+	$(PY) -m eval table eval/results --into eval/README.md
 
 docs: .venv/.installed  ## regenerate what is generated in the docs
 	$(PY) docs/generate.py

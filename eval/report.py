@@ -59,6 +59,12 @@ def read_reports(folder: Path) -> list[Report]:
     return sorted(reports, key=lambda one: (order.index(one.benchmark) if one.benchmark in order else 99, _rank(one)))
 
 
+def label_of(report: Report) -> str:
+    """Short name of a system: of the user's own the class, without its module."""
+    module, _, name = report.system.partition(":")
+    return name if "." in module else report.system
+
+
 def _rank(report: Report) -> tuple[int, str]:
     """agentmem first, then its variants, the peers, the baselines."""
     baselines = ("no-memory", "full-context", "grep", "bm25", "minilm", "hybrid", "close-everything")
@@ -147,7 +153,7 @@ def markdown(reports: Sequence[Report]) -> str:
         head = f"| system | {' | '.join(names)} | s | tokens read |\n| --- |{' ---: |' * (len(names) + 2)}"
         table = rows_of(own, names)
         lines = [
-            f"| {report.system} | {' | '.join(_markdown(row.cells[place]) for row in table)} "
+            f"| {label_of(report)} | {' | '.join(_markdown(row.cells[place]) for row in table)} "
             f"| {report.cost.seconds:,.0f} | {report.cost.prompt_tokens:,} |"
             for place, report in enumerate(own)
         ]
@@ -195,7 +201,7 @@ def _section(name: str, reports: Sequence[Report]) -> dict[str, Any]:
         "name": name,
         "about": get_benchmark(name).about if name in NAMES else "",
         "subset": _subset(reports),
-        "systems": [report.system for report in reports],
+        "systems": [label_of(report) for report in reports],
         "tables": tables,
         "plots": [_bars(reports, bars)] * bool(bars) + [_lines(reports, *curve) for curve in _curves(names)],
     }
@@ -219,8 +225,7 @@ def _bars(reports: Sequence[Report], names: Sequence[str]) -> str:
             if metric is None or metric.value is None:
                 continue
             at = column + (place - (len(reports) - 1) / 2) * width
-            axes.bar(at, metric.value, width * 0.92, color=_color(place, report.system),
-                     label=report.system if column == 0 else None)  # fmt: skip
+            axes.bar(at, metric.value, width * 0.92, color=_color(place, report.system))
             if metric.ci95 is not None:
                 axes.plot([at, at], metric.ci95, color="#333", linewidth=0.9)
     axes.set_xticks(range(len(names)), names)
@@ -272,7 +277,7 @@ def _color(place: int, system: str) -> str:
 def _legend(axes: Any, reports: Sequence[Report]) -> None:
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=_color(place, report.system), label=report.system) for place, report in enumerate(reports)]
+    handles = [Patch(color=_color(place, report.system), label=label_of(report)) for place, report in enumerate(reports)]
     axes.legend(handles=handles, fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 

@@ -320,3 +320,30 @@ def test_the_journal_names_the_model_that_really_wrote(tmp_path: Path) -> None:
     with Agent("bob", root=tmp_path, policy="prompted", model=model, embedder="hash") as agent:
         agent.observe(TRIP, session="trip", date=DAY)
         assert [(change.policy, change.model) for change in agent.history()] == [("prompted", "FakeChatModel")]
+
+
+def test_context_is_what_respond_shows_the_model(tmp_path: Path) -> None:
+    with make_agent(tmp_path, [TRIP_EDITS], ["Seat 3C."]) as agent:
+        agent.observe(TRIP, session="trip", date=DAY)
+        asked = [{"role": "user", "content": "Book a flight to Rome."}]
+        context = agent.context(asked)
+        reply = agent.respond(asked)
+        model = agent._parts.model
+        assert isinstance(model, FakeChatModel)
+        assert model.calls[0][0].content == context.text
+        assert (context.shown, context.route, context.tokens) == (reply.shown, reply.route, reply.tokens)
+        assert "2026-07-01" in agent.context(asked, today=date(2026, 7, 1)).text
+        assert len(model.calls) == 1  # a context costs no call
+    with make_agent(tmp_path / "new") as stranger:
+        assert stranger.context(asked).text == ""
+
+
+def test_recall_can_be_of_memories_or_of_turns_alone(tmp_path: Path) -> None:
+    with make_agent(tmp_path, [TRIP_EDITS]) as agent:
+        agent.observe(TRIP, session="trip", date=DAY)
+        kinds = {
+            kind: {hit.kind for hit in agent.recall("flights to Lyon", kinds=kind).hits}
+            for kind in (("memory",), ("turn",))
+        }
+        assert kinds == {("memory",): {"memory"}, ("turn",): {"turn"}}
+        assert {hit.kind for hit in agent.recall("vegetarian flights aisle").hits} == {"memory", "turn"}
