@@ -131,7 +131,9 @@ def chosen(units: Sequence[Unit], settings: Settings) -> list[Unit]:
         units = with_shuffled_golds(units, random.Random(settings.seed))
     if settings.limit is None:
         return list(units)
-    kept = _subset([case for unit in units for case in unit.cases], settings.limit, settings.seed)
+    cases = [case for unit in units for case in unit.cases]
+    kept = _subset([case for case in cases if not case.always], settings.limit, settings.seed)
+    kept |= {case.id for case in cases if case.always}
     cut = [unit.model_copy(update={"cases": tuple(case for case in unit.cases if case.id in kept)}) for unit in units]
     return [unit for unit in cut if unit.cases]
 
@@ -199,6 +201,7 @@ def evaluate(
         DataError: the data is missing or cannot be read.
         ConfigError: the system cannot be made, or `out` holds cases of a run with other settings.
     """
+    system = make_system(spec)  # a wrong name is said before any data is read
     units = chosen(benchmark.load(settings), settings)
     if not units:
         raise DataError(f"{benchmark.name}: no cases in {settings.data}")
@@ -214,30 +217,31 @@ def evaluate(
             done |= {outcome.case: outcome for outcome in outcomes}
             progress(len(done), len(wanted))
         seconds = lines.add_seconds(time.perf_counter() - started)
-    report = _report(benchmark, spec, settings, [done[id] for id in sorted(wanted)], seconds)
+    config = {
+        "date": time.strftime("%Y-%m-%d"),
+        "system": {**spec.model_dump(mode="json"), **system.config},
+        **settings.model_dump(mode="json", exclude={"data", "seed"}),
+    }
+    report = _report(benchmark, spec.label, settings.seed, [done[id] for id in sorted(wanted)], seconds, config)
     _write(out, report.model_dump_json(indent=1) + "\n")
     return report
 
 
 def _report(
-    benchmark: Benchmark, spec: SystemSpec, settings: Settings, outcomes: Sequence[Outcome], seconds: float
+    benchmark: Benchmark, system: str, seed: int, outcomes: Sequence[Outcome], seconds: float, config: dict[str, Any]
 ) -> Report:
     return Report(
         benchmark=benchmark.name,
-        system=spec.label,
+        system=system,
         n=len(outcomes),
-        seed=settings.seed,
-        metrics=metrics_of(outcomes, counts=benchmark.counts, guarded=benchmark.guarded, seed=settings.seed),
+        seed=seed,
+        metrics=metrics_of(outcomes, counts=benchmark.counts, guarded=benchmark.guarded, seed=seed),
         cost=Cost(
             seconds=round(seconds, 1),
             prompt_tokens=sum(outcome.prompt_tokens for outcome in outcomes),
             completion_tokens=sum(outcome.completion_tokens for outcome in outcomes),
         ),
-        config={
-            "date": time.strftime("%Y-%m-%d"),
-            "system": spec.model_dump(mode="json"),
-            **settings.model_dump(mode="json", exclude={"data", "seed"}),
-        },
+        config=config,
     )
 
 
@@ -331,7 +335,7 @@ def read_outcomes(report: Path) -> list[Outcome]:
     path = report.with_suffix(".jsonl")
     if not path.is_file():
         raise DataError(f"{path}: not there; it is written beside {report.name} by `python -m eval run`")
-    return _Lines(path, None, fresh=False).read()
+    return list({outcome.case: outcome for outcome in _Lines(path, None, fresh=False).read()}.values())
 
 
 def read_report(path: Path) -> Report:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from agentmem.config import DEFAULT_MODEL
 from agentmem.memory import Value
@@ -16,7 +16,9 @@ Variation = Literal["none", "options", "wording", "format"]
 class Settings(Value):
     """Options of a run. All of them are written into its report, since the numbers depend on them."""
 
-    data: Path
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    data: Path = Path("data")
     """Folder of the benchmark's data: ours (one folder a benchmark) or the upstream repository's."""
     seed: int = 0
     """Chooses the subset, shuffles options, seeds the bootstrap."""

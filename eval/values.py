@@ -18,6 +18,8 @@ class Case(Value):
     """Cases of one group are not independent (one person, one chain); the bootstrap resamples groups."""
     stratum: str = ""
     """A subset (`--limit`) keeps the proportions of the strata."""
+    always: bool = False
+    """Part of every run, whatever its limit, and not counted against it: what another metric must be read with."""
     input: Any = None
     """What is asked, as the benchmark needs it."""
     gold: Any = None

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict
+
 from agentmem.config import DEFAULT_MODEL
 from agentmem.errors import ConfigError, boundary
 from agentmem.memory import Value
@@ -18,6 +20,8 @@ __all__ = ["BOTH", "SYSTEMS", "Context", "Guarded", "System", "SystemSpec", "Use
 
 class SystemSpec(Value):
     """A system and its options, as named on the command line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     label: str
     """As given: agentmem, agentmem:prompted, bm25, mem0, pkg.module:Name, …"""
@@ -51,6 +55,18 @@ def _baseline(spec: SystemSpec) -> System:
     return baseline(spec)
 
 
+def _mem0(spec: SystemSpec) -> System:
+    from eval.systems.mem0 import Mem0System
+
+    return Mem0System(spec)
+
+
+def _langmem(spec: SystemSpec) -> System:
+    from eval.systems.langmem import LangMemSystem
+
+    return LangMemSystem(spec)
+
+
 SYSTEMS: dict[str, tuple[Callable[[SystemSpec], System], str]] = {
     "agentmem": (_agentmem, "agentmem with its default policy; agentmem:offline or agentmem:prompted for another"),
     "no-memory": (_baseline, "remembers nothing"),
@@ -60,6 +76,8 @@ SYSTEMS: dict[str, tuple[Callable[[SystemSpec], System], str]] = {
     "minilm": (_baseline, "turns ranked by MiniLM cosine"),
     "hybrid": (_baseline, "bm25 and minilm fused by reciprocal rank"),
     "close-everything": (_baseline, "a control: every user turn is a memory, and closes all before it"),
+    "mem0": (_mem0, "mem0 on Qdrant, messages as they are; mem0:infer: memories written by the chat model"),
+    "langmem": (_langmem, "langmem's store, messages as they are; langmem:infer: memories written by the chat model"),
 }
 """How to make each system, and one line on it. `store-everything`, the other control, is any baseline: bm25."""
 
@@ -70,9 +88,7 @@ def make_system(spec: SystemSpec) -> System:
     if name in SYSTEMS:
         return SYSTEMS[name][0](spec)
     if ":" not in spec.label:
-        raise ConfigError(
-            f"system {spec.label!r}: choose one of {', '.join(SYSTEMS)}, or your own as pkg.module:Name"
-        )
+        raise ConfigError(f"system {spec.label!r}: choose one of {', '.join(SYSTEMS)}, or your own as pkg.module:Name")
     return _own(spec)
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Collection, Sequence
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from agentmem import Agent
+from agentmem.agent import OBSERVE, build
 from agentmem.applicable import applicable
 from agentmem.config import Config
 from agentmem.errors import ConfigError
-from agentmem.memory import Add, Hit, HitKind, Memory, StandingInstruction
+from agentmem.memory import Add, Forget, Hit, HitKind, Memory, StandingInstruction
 from agentmem.models.embed import Embedder, Remembering, get_embedder
 from agentmem.policy.wording import when_and_text
 from agentmem.route import count_tokens
 from agentmem.session import Session
 from agentmem.store import MemoryStore
 from eval.systems.base import BOTH, Context, UserMemory, numbered_id
+
+if TYPE_CHECKING:
+    from eval.systems import SystemSpec
 
 DAY = date(2026, 1, 1)
 """The day of every answer, so that prompts, and with them cached answers, do not depend on when a run is made."""
@@ -34,20 +40,24 @@ _BUDGETS = {
 class AgentmemSystem:
     """agentmem with one policy, route and presentation."""
 
-    def __init__(self, spec) -> None:  # noqa: ANN001  SystemSpec, which imports this module
+    def __init__(self, spec: SystemSpec) -> None:
         if spec.route and spec.route not in _BUDGETS:
             raise ConfigError(f"route {spec.route!r}: choose one of {', '.join(_BUDGETS)}")
-        settings = {"policy": spec.policy} if spec.policy else {}
+        settings: dict[str, Any] = {"policy": spec.policy} if spec.policy else {}
         settings |= {"presentation": spec.presentation} if spec.presentation else {}
         settings |= _BUDGETS.get(spec.route, {})
         self._config = Config(model=spec.model, embedder=spec.embedder, k=spec.k, **settings)
-        # one for all users: the same texts (a benchmark's fillers) are embedded once a process
-        self._embedder = Remembering(get_embedder(spec.embedder), size=200_000)
         self.name = spec.label
+
+    @functools.cached_property
+    def _embedder(self) -> Embedder:
+        """One for all users: the same texts (a benchmark's fillers) are embedded once a process."""
+        return Remembering(get_embedder(self._config.embedder), size=200_000)
 
     @property
     def config(self) -> dict[str, object]:
-        return self._config.model_dump(mode="json", include={"policy", "embedder", "k", "memory_budget"})
+        depends_on = {"policy", "embedder", "k", "memory_budget", "history_budget", "presentation"}
+        return self._config.model_dump(mode="json", include=depends_on)
 
     def open(self, folder: Path) -> UserMemory:
         return _AgentMemory(self._config, self._embedder, folder)
@@ -59,13 +69,15 @@ class _AgentMemory(UserMemory):
     def __init__(self, config: Config, embedder: Embedder, folder: Path) -> None:
         self._config, self._embedder, self._folder = config, embedder, folder
         self._agent = Agent("user", root=folder, config=config, embedder=embedder, seed=0)
+        # The index follows when something is searched: many of these memories never are, and embedding is what costs.
+        self._agent.observe_graph = build(self._agent.nodes, [step for step in OBSERVE if step != "index"], "observe")
 
     def observe(self, session: Session) -> None:
-        self._agent.observe(session)
+        observed = self._agent.observe(session)
+        if any(isinstance(op, Forget) for op in observed.ops):
+            self._agent.recall("forgotten", k=1)  # here it follows at once, as it does in the agent's own graph
 
-    def search(
-        self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None
-    ) -> Sequence[Hit]:
+    def search(self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None) -> Sequence[Hit]:
         return self._agent.recall(query, k=k, at=at, kinds=kinds).hits
 
     def memories(self) -> Sequence[Memory]:

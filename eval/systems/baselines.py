@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from agentmem.route import count_tokens
 from agentmem.session import Session
 from eval.errors import UnsupportedError
 from eval.systems.base import BOTH, Context, UserMemory, numbered_id
+
+if TYPE_CHECKING:
+    from eval.systems import SystemSpec
 
 K1, B = 1.5, 0.75
 """BM25's usual constants (Robertson and Zaragoza 2009)."""
@@ -50,13 +54,13 @@ class Baseline:
         return _Kept(self.name, self._ranker, self._unit, self._k)
 
 
-def baseline(spec) -> Baseline:  # noqa: ANN001  SystemSpec, which imports this module
+def baseline(spec: SystemSpec) -> Baseline:
     """The baseline of a spec."""
     if spec.unit not in ("turn", "session"):
         raise ConfigError(f"unit {spec.unit!r}: choose turn or session")
     rankers = {"grep": Grep, "bm25": BM25}
     if spec.label in ("minilm", "hybrid"):
-        dense = Dense(get_embedder(spec.embedder))
+        dense = Dense(spec.embedder)
         return Baseline(spec.label, dense if spec.label == "minilm" else Fused((BM25(), dense)), spec.unit, spec.k)
     return Baseline(spec.label, rankers[spec.label]() if spec.label in rankers else None, spec.unit, spec.k)
 
@@ -113,8 +117,12 @@ def _counts(text: str) -> Counter[str]:
 class Dense(Ranker):
     """Cosine of embeddings."""
 
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = Remembering(embedder, size=200_000)
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @functools.cached_property
+    def _embedder(self) -> Embedder:
+        return Remembering(get_embedder(self._name), size=200_000)
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float | None]:
         if not texts:
@@ -133,7 +141,9 @@ class Fused(Ranker):
         total = np.zeros(len(texts))
         for ranker in self._rankers:
             own = ranker.scores(query, texts)
-            ranked = sorted((place for place, score in enumerate(own) if score is not None), key=lambda p: -(own[p] or 0))
+            ranked = sorted(
+                (place for place, score in enumerate(own) if score is not None), key=lambda p: -(own[p] or 0)
+            )
             for rank, place in enumerate(ranked, start=1):
                 total[place] += 1 / (RRF + rank)
         return [float(score) or None for score in total]
@@ -152,9 +162,7 @@ class _Kept(UserMemory):
     def observe(self, session: Session) -> None:
         self._sessions.append(session)
 
-    def search(
-        self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None
-    ) -> Sequence[Hit]:
+    def search(self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None) -> Sequence[Hit]:
         if self.name == "no-memory" or "turn" not in kinds:
             return []
         if self._ranker is None:
@@ -165,9 +173,7 @@ class _Kept(UserMemory):
         passages = [one for one in self._passages() if at is None or one.said is None or one.said <= at]
         scores = ranker.scores(query, [passage.text for passage in passages])
         # of two equals the newer one comes first
-        ranked = sorted(
-            ((score, place) for place, score in enumerate(scores) if score is not None), reverse=True
-        )
+        ranked = sorted(((score, place) for place, score in enumerate(scores) if score is not None), reverse=True)
         return [
             Hit(kind="turn", id=passages[place].id, text=passages[place].text, score=score, why=self.name,
                 sources=passages[place].sources)
