@@ -1,4 +1,4 @@
-"""python -m benchmarks [--quick] [--large] [--only WORD] [--out FILE]: a table with ratios, and the same as JSON."""
+"""python -m benchmarks [--quick] [--large] [--peers] [--only WORD] [--out FILE]: ratios as a table, and as JSON."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from agentmem.errors import ConfigError
 from agentmem.models.embed import Embedder, get_embedder
 from benchmarks import recall, start, writing
 from benchmarks.timing import Row
@@ -42,20 +43,34 @@ def suite(quick: bool, large: bool) -> dict[str, Benchmark]:
     }
 
 
+def beside_peers(quick: bool) -> dict[str, Benchmark]:
+    """agentmem side by side with the peers, which must be installed."""
+    from benchmarks import peers
+
+    sizes, repeats = ([1000], 30) if quick else ([1000, 10_000], 100)
+    return {"peers": lambda folder, embedder: peers.side_by_side(folder, embedder, sizes, repeats)}
+
+
 def main() -> int:
     """Run them, show the table, write the JSON; 1 when a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, about a minute")
     parser.add_argument("--large", action="store_true", help="also 100,000 memories and users (35 GB of disk)")
+    parser.add_argument("--peers", action="store_true", help="only: side by side with mem0 and langmem (extra: peers)")
     parser.add_argument("--only", default="", help="only benchmarks whose name holds this")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmarks.json"), help="where the JSON goes")
     asked = parser.parse_args()
     console, rows = Console(), []
     embedder = get_embedder("minilm", "cpu")
-    for name, benchmark in suite(asked.quick, asked.large).items():
+    chosen = beside_peers(asked.quick) if asked.peers else suite(asked.quick, asked.large)
+    for name, benchmark in chosen.items():
         if asked.only in name:
-            with tempfile.TemporaryDirectory(prefix="agentmem-bench-") as folder, console.status(name):
-                rows += benchmark(Path(folder), embedder)
+            try:
+                with tempfile.TemporaryDirectory(prefix="agentmem-bench-") as folder, console.status(name):
+                    rows += benchmark(Path(folder), embedder)
+            except ConfigError as error:
+                console.print(f"{name}: not run. {error}", markup=False)
+                return 1
     console.print(_table(rows))
     facts = {
         "python": platform.python_version(),

@@ -118,6 +118,10 @@ class LocalChatModel(BaseChatModel):
         """Ids by the model's own tokenizer (under a millisecond once loaded); get_num_tokens counts them."""
         return self._engine().tokenize(text)
 
+    def endpoint(self) -> tuple[str, str]:
+        """Base URL and key of the OpenAI-compatible API that the engine serves on 127.0.0.1."""
+        return self._engine().endpoint()
+
     def _engine(self) -> _Engine:
         with _LOADING:  # two threads must not load the same weights twice
             return _engine(self.path.resolve(), self.context, self.threads or default_threads())
@@ -168,6 +172,10 @@ class _Engine:
                 yield reply
         finally:
             stopped.set()
+
+    def endpoint(self) -> tuple[str, str]:
+        """Base URL and key; gone with this process."""
+        return f"{self._server.listening_address}/v1", self._key
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids, special tokens in the text read as such."""
