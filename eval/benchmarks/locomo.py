@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 from agentmem.errors import AgentMemError
@@ -182,9 +181,10 @@ def _outcome(conversation: Conversation, memories: Sequence[UserMemory], case: C
 
 def _answer(conversation: Conversation, memories: Sequence[UserMemory], question: str, run: Run) -> Answer:
     """What the reader answers from what both memories show, each within half of the budget."""
+    contexts = [memory.context(question, budget=run.settings.budget // 2).text for memory in memories]
     shown = [
-        f"# {speaker} and what was said to {speaker}\n\n{memory.context(question, budget=run.settings.budget // 2).text}"
-        for speaker, memory in zip(conversation.speakers, memories, strict=True)
+        f"# {speaker} and what was said to {speaker}\n\n{context}"
+        for speaker, context in zip(conversation.speakers, contexts, strict=True)
     ]
     speakers = " and ".join(conversation.speakers)
     prompt = render("locomo_answer", memory="\n\n".join(shown), speakers=speakers, question=question)

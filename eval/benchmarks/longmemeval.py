@@ -103,6 +103,7 @@ def _discount(place: int) -> float:
 
 def _scores(memory: UserMemory, haystack: Haystack, case: Case, found: list[str]) -> dict[str, Score]:
     """The scores of one question; the sessions found are put into `found`."""
+    ids: list[str] = []
     for hits in HITS:
         ids = unique_sessions(memory.search(case.input, hits))
         if len(ids) >= max(CUTS) or hits >= sum(len(session.messages) for session in haystack.sessions):
