@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -67,13 +68,18 @@ def load_fillers(settings: Settings) -> tuple[Message, ...]:
 
     user and assistant take turns, beginning with the user. Raises DataError.
     """
+    return tuple(message for conversation in load_filler_conversations(settings) for message in conversation)
+
+
+def load_filler_conversations(settings: Settings) -> list[tuple[Message, ...]]:
+    """The filler messages by conversation, in the order of the file. Raises DataError."""
     layout, home = find_layout(settings.data, LAYOUTS, SOURCE, FOLDER)
     if layout == "ours":
-        rows = list(read_jsonl(home / "filler_messages.jsonl", SOURCE))
+        rows = read_jsonl(home / "filler_messages.jsonl", SOURCE)
+        talks = [list(own) for _, own in groupby(rows, key=lambda row: row.get("conversation_id", type=str))]
     else:
-        conversations = _rows(_dataset(layout, home) / "filtered_inter_turns.json")
-        rows = [message for conversation in conversations for message in conversation.rows("conversation")]
-    return tuple(_filler(row, place) for place, row in enumerate(rows))
+        talks = [talk.rows("conversation") for talk in _rows(_dataset(layout, home) / "filtered_inter_turns.json")]
+    return [tuple(_filler(row, place) for place, row in enumerate(talk)) for talk in talks]
 
 
 def filler_session(messages: Sequence[Message], n: int) -> Session:
