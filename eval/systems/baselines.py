@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import snowballstemmer
 
 from agentmem.errors import ConfigError
 from agentmem.index.entries import telling_words
@@ -86,14 +87,17 @@ class Grep(Ranker):
 
 
 class BM25(Ranker):
-    """Okapi BM25 over lower-case words (Robertson and Zaragoza 2009), the idf of Lucene, which is never negative."""
+    """Okapi BM25 (Robertson and Zaragoza 2009) over stems, without stop words; the idf of Lucene, never negative.
+
+    As search engines do it: with bare words it finds a fifth less of LoCoMo's evidence.
+    """
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float | None]:
         counts = [_counts(text) for text in texts]
         sizes = [sum(own.values()) for own in counts]
         mean = sum(sizes) / max(1, len(sizes)) or 1.0
         total = [0.0] * len(texts)
-        for word in set(words(query)):
+        for word in set(_STEMMER.stemWords(telling_words(query))):
             having = [place for place, own in enumerate(counts) if word in own]
             idf = math.log(1 + (len(texts) - len(having) + 0.5) / (len(having) + 0.5))
             for place in having:
@@ -102,15 +106,17 @@ class BM25(Ranker):
         return [score or None for score in total]
 
 
+_STEMMER = snowballstemmer.stemmer("english")
 _COUNTED: dict[str, Counter[str]] = {}
 
 
 def _counts(text: str) -> Counter[str]:
-    """How often each word stands in a text; remembered, since every query reads all texts."""
+    """How often each stem stands in a text; remembered, since every query reads all texts."""
     if text not in _COUNTED:
         if len(_COUNTED) > 50_000:
             _COUNTED.clear()
-        _COUNTED[text] = Counter(words(text))
+        kept = set(telling_words(text))
+        _COUNTED[text] = Counter(_STEMMER.stemWords([word for word in words(text) if word in kept]))
     return _COUNTED[text]
 
 
