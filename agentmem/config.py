@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -19,9 +19,13 @@ from agentmem.errors import ConfigError
 
 FILE_NAME = "agentmem.toml"
 ENV_PREFIX = "AGENTMEM_"
+EVAL_PREFIX = "AGENTMEM_EVAL_"
+"""Variables of the evaluations (eval/), which are no settings."""
 
 DEFAULT_MODEL = "local:qwen2.5-coder-1.5b"
 """The smallest local model whose answers visibly follow the memory (transcripts in LOG.md)."""
+
+PresentationName = Literal["lists", "flat", "dated", "evidence", "newest", "prose", "reminder"]
 
 
 class Config(BaseModel):
@@ -53,6 +57,10 @@ class Config(BaseModel):
     """tokens: up to here the kept conversations go into the prompt too; small, since a small model mixes them up"""
     k: int = Field(default=8, ge=1, le=1000)
     """how many memories or turns a search brings"""
+    presentation: PresentationName = "lists"
+    """how the memory is shown to the model: lists (what the user is like, then rules), flat (one list), dated (lists
+    with dates), evidence (lists with the user's words), newest (lists, newest first), prose (one paragraph), reminder
+    (one list that ends in a reminder)"""
     max_reply_tokens: int = Field(default=300, ge=1)
     """longest answer of the chat model"""
     temperature: float = Field(default=0.0, ge=0, le=2)
@@ -192,7 +200,7 @@ def _path_for(path: Path, folder: Path) -> str:
 def _from_env(env: Mapping[str, str]) -> dict[str, Setting]:
     settings = {}
     for name, value in env.items():
-        if name.startswith(ENV_PREFIX) and value:
+        if name.startswith(ENV_PREFIX) and not name.startswith(EVAL_PREFIX) and value:
             key = name.removeprefix(ENV_PREFIX).lower()
             _known(key, f"environment variable {name}")
             settings[key] = Setting(value, f"environment variable {name}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_core.messages import AnyMessage, BaseMessage, SystemMessage
 
-from agentmem.memory import Fact, Memory, Preference, StandingInstruction, full_text, words
+from agentmem.config import PresentationName
+from agentmem.memory import Memory, StandingInstruction, full_text, words
 from agentmem.prompts import render
 
 if TYPE_CHECKING:
@@ -21,17 +22,24 @@ USED_COSINE = 0.45
 _SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
 
 
-def memory_prompt(memories: Sequence[Memory], *, turns: Sequence[str] = (), today: date) -> str:
+def memory_prompt(
+    memories: Sequence[Memory],
+    *,
+    turns: Sequence[str] = (),
+    today: date,
+    presentation: PresentationName = "lists",
+) -> str:
     """The text of the system message that shows the memory; empty when there is nothing to show.
 
     Args:
         memories: what to follow: standing instructions that apply, preferences, facts.
         turns: earlier things said, "role: text" each, oldest first.
         today: the day of the answer.
+        presentation: one of PRESENTATIONS.
     """
     if not memories and not turns:
         return ""
-    return render("reply", memory=show(memories), earlier=_earlier(turns), today=today.isoformat())
+    return render("reply", memory=show(memories, presentation), earlier=_earlier(turns), today=today.isoformat())
 
 
 def reply_prompt(messages: Sequence[AnyMessage], memory: str) -> list[BaseMessage]:
@@ -48,19 +56,62 @@ def reply_prompt(messages: Sequence[AnyMessage], memory: str) -> list[BaseMessag
     return [*own, SystemMessage(memory), *talk]
 
 
-def show(memories: Sequence[Memory]) -> str:
-    """The memories as the model reads them: what the user is like, then what to do.
+class Presentation(NamedTuple):
+    """How memories are written for the model."""
 
-    Of the presentations tried on the local models this one was followed most often (LOG.md, 2026-11-24).
-    """
-    about = [f"- {memory.text}" for memory in memories if isinstance(memory, Fact | Preference)]
-    rules = [
-        f"- {memory.text}" if memory.when == "always" else f"- When {memory.when}: {memory.text}"
-        for memory in memories
-        if isinstance(memory, StandingInstruction)
-    ]
-    parts = [("The user:", about), ("Rules for every reply:", rules)]
-    return "\n\n".join("\n".join([head, *lines]) for head, lines in parts if lines)
+    about: str = "The user:"
+    """Head of what the user is like."""
+    rules: str | None = "Rules for every reply:"
+    """Head of the instructions; None puts them among the rest."""
+    detail: Callable[[Memory], str] = lambda memory: ""
+    """What follows each memory's text."""
+    newest_first: bool = False
+    mark: str = "\n- "
+    """Begins each memory."""
+    end: str = ""
+    """Stands after all of them."""
+
+
+def _since(memory: Memory) -> str:
+    return f" (since {memory.valid_at.isoformat()})" if memory.valid_at else ""
+
+
+def _quotes(memory: Memory) -> str:
+    said = "; ".join(dict.fromkeys(f'"{" ".join(one.quote.split())}"' for one in memory.evidence))
+    return f" (the user said: {said})" if said else ""
+
+
+PRESENTATIONS: dict[PresentationName, Presentation] = {
+    "lists": Presentation(),
+    "flat": Presentation(about="What you know of the user:", rules=None),
+    "dated": Presentation(detail=_since),
+    "evidence": Presentation(detail=_quotes),
+    "newest": Presentation(newest_first=True),
+    "prose": Presentation(about="You remember of the user:", rules=None, mark=" "),
+    "reminder": Presentation(
+        about="The user has told you this about themselves:",
+        rules=None,
+        end="\n\nRemember it: what you suggest has to suit this user, also where the user does not repeat it.",
+    ),
+}
+
+
+def show(memories: Sequence[Memory], presentation: PresentationName = "lists") -> str:
+    """The memories as the model reads them: what the user is like, then what to do."""
+    how = PRESENTATIONS[presentation]
+    if how.newest_first:
+        memories = sorted(memories, key=lambda memory: memory.valid_at or date.min, reverse=True)
+    about = [memory for memory in memories if not isinstance(memory, StandingInstruction)]
+    rules = [memory for memory in memories if isinstance(memory, StandingInstruction)]
+    parts = [(how.about, about), (how.rules, rules)] if how.rules else [(how.about, [*about, *rules])]
+    texts = [f"{head}{''.join(how.mark + _line(one) + how.detail(one) for one in own)}" for head, own in parts if own]
+    return "\n\n".join(texts) + (how.end if memories else "")
+
+
+def _line(memory: Memory) -> str:
+    if isinstance(memory, StandingInstruction) and memory.when != "always":
+        return f"When {memory.when}: {memory.text}"
+    return memory.text
 
 
 def _earlier(turns: Sequence[str]) -> str:

@@ -11,9 +11,9 @@ import torch
 from tiny_gguf import write_tiny_gguf
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from agentmem.errors import ConfigError
+from agentmem.errors import ConfigError, ModelError
 from agentmem.models import likelihood
-from agentmem.models.likelihood import OptionScorer, load_causal
+from agentmem.models.likelihood import OptionScorer, fast_dtype, load_causal
 from agentmem.models.weights import cached
 
 
@@ -64,6 +64,42 @@ def test_more_options_than_one_pass_takes(scorer: OptionScorer, monkeypatch: pyt
     check(scorer, ["Pick one:"], [["a", " bb", " ccc", " d d d", "e"]], atol=1e-4)
 
 
+def test_a_prompt_that_begins_like_the_last_one_is_read_from_there(
+    scorer: OptionScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(likelihood, "OPTIONS_AT_ONCE", 3)
+    prompts = [
+        "The user likes tea. Which drink?",
+        "The user likes tea. Which drink? A warm one",  # longer
+        "The user likes tea.",  # shorter
+        "The user likes tea.",  # the same again
+        "The user likes golf. Which sport?",  # parts in the middle
+        "Nothing in common",
+        "N",
+    ]
+    own = [" black tea", " coffee", " t", " water, please", " no"]
+    OptionScorer(scorer.model, scorer.tokenizer).score(["warm-up"], [own])
+    check(scorer, prompts, [own[: len(own) - place % 3] for place in range(len(prompts))], atol=1e-4)
+    read: list[int] = []
+    forward = scorer.model.forward
+    monkeypatch.setattr(
+        scorer.model, "forward", lambda ids, **rest: (read.append(ids.shape[1]), forward(ids, **rest))[1]
+    )
+    fresh = OptionScorer(scorer.model, scorer.tokenizer)
+    fresh.score(["abcdef", "abcxy", "abcxy"], [["1"], ["1"], ["1"]])
+    assert read == [6, 2, 1]  # what is new, and always the last token
+
+
+def test_the_kept_prompt_survives_a_failure(scorer: OptionScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = OptionScorer(scorer.model, scorer.tokenizer)
+    fresh.score(["abcdef"], [["12", "3"]])
+    with monkeypatch.context() as broken:
+        broken.setattr(fresh, "_batch", lambda *given: 1 / 0)
+        with pytest.raises(ModelError, match="option likelihood"):
+            fresh.score(["abcd"], [["12", "3"]])
+    check(fresh, ["abcdefg", "abcdef"], [["12", "3"], ["x", "yz"]], atol=1e-4)
+
+
 def test_all_single_tokens_form_a_distribution(scorer: OptionScorer) -> None:
     (scores,) = scorer.score(["The answer is "], [[chr(code) for code in range(1, 128)]])
     assert scores.total.shape == (127,) and 0 < np.exp(scores.total).sum() <= 1 + 1e-6
@@ -86,6 +122,17 @@ def test_a_gguf_file_is_converted_once(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(path.__class__, "replace", None)  # a second conversion would fail here
     again, _ = load_causal(path, tmp_path / "cache", "cpu")
     np.testing.assert_allclose(OptionScorer(again, tokenizer).score(["abc"], [["d", "ef"]])[0].total, first, atol=1e-6)
+
+
+def test_weights_in_another_dtype(tmp_path: Path) -> None:
+    path = write_tiny_gguf(tmp_path / "tiny.gguf")
+    assert load_causal(path, tmp_path / "cache", "cpu")[0].dtype == torch.float32
+    model, tokenizer = load_causal(path, tmp_path / "cache", "cpu", dtype="bfloat16")
+    assert model.dtype == torch.bfloat16
+    rough = OptionScorer(model, tokenizer).score(["abc"], [["d", "ef"]])[0].total
+    exact = OptionScorer(*load_causal(path, tmp_path / "cache", "cpu")).score(["abc"], [["d", "ef"]])[0].total
+    np.testing.assert_allclose(rough, exact, rtol=0.05)
+    assert fast_dtype() in ("bfloat16", "float32")
 
 
 @pytest.mark.slow

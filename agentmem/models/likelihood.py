@@ -32,12 +32,18 @@ class Likelihoods(NamedTuple):
 
 
 class OptionScorer:
-    """Scores given options under a causal language model. The prompt is read once for all its options."""
+    """Scores given options under a causal language model.
+
+    A prompt is read once for all its options, and where it begins like the prompt before it only the rest is read: put
+    what prompts share first, and prompts that share much after each other.
+    """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         """Take a transformers causal model (on any device, in eval mode) and its tokenizer; see `load_causal`."""
         self.model = model
         self.tokenizer = tokenizer
+        self._read: tuple[list[int], Any] = ([], None)
+        """The last prompt's tokens, and its keys and values."""
 
     def chat_prompt(self, messages: Sequence[Mapping[str, str]]) -> str:
         """The text that OpenAI-style messages become, up to where the assistant begins to speak."""
@@ -60,21 +66,37 @@ class OptionScorer:
         option_ids = [self._ids(option, "option") for option in options]
         if not option_ids:
             return Likelihoods(np.zeros(0), np.zeros(0))
-        import torch
-
-        start = torch.tensor([prompt_ids], device=self.model.device)  # (1, P)
-        read = self.model(start, use_cache=True, logits_to_keep=1)
-        first = torch.log_softmax(read.logits[0, -1].float(), -1)  # (V,)
+        first, cache = self._prompt(prompt_ids)
         totals: list[float] = []
         for begin in range(0, len(option_ids), OPTIONS_AT_ONCE):
-            batch = option_ids[begin : begin + OPTIONS_AT_ONCE]
-            last = begin + OPTIONS_AT_ONCE >= len(option_ids)
-            totals += self._batch(first, read.past_key_values if last else copy.deepcopy(read.past_key_values), batch)
+            totals += self._batch(first, cache, len(prompt_ids), option_ids[begin : begin + OPTIONS_AT_ONCE])
+        if _can_be_cropped(cache):
+            self._read = (prompt_ids, cache)
         total = np.array(totals)
         return Likelihoods(total, total / [len(ids) for ids in option_ids])
 
-    def _batch(self, first: torch.Tensor, cache: Any, batch: list[list[int]]) -> list[float]:
-        """Log-likelihoods of options that follow the prompt in `cache` (which is used up).
+    def _prompt(self, ids: list[int]) -> tuple[torch.Tensor, Any]:
+        """Log-probabilities (V,) of the token after the prompt, and its keys and values.
+
+        Those of the tokens that the last prompt began with too are taken over; the last token is always read.
+        """
+        import torch
+
+        known, cache = self._read
+        self._read = ([], None)  # in use now; a failure must not leave it half cropped
+        same = 0
+        for one, other in zip(ids[:-1], known, strict=False):
+            if one != other:
+                break
+            same += 1
+        if same:
+            _crop(cache, same)
+        rest = torch.tensor([ids[same:]], device=self.model.device)  # (1, P - same)
+        read = self.model(rest, past_key_values=cache if same else None, use_cache=True, logits_to_keep=1)
+        return torch.log_softmax(read.logits[0, -1].float(), -1), read.past_key_values
+
+    def _batch(self, first: torch.Tensor, cache: Any, prompt: int, batch: list[list[int]]) -> list[float]:
+        """Log-likelihoods of options that follow the prompt in `cache`, which afterwards holds the prompt alone again.
 
         Padding comes after the last real token, where a causal model cannot see it, so no mask is needed.
         """
@@ -85,10 +107,14 @@ class OptionScorer:
         ids_BT = torch.tensor([ids + [0] * (longest - len(ids)) for ids in batch], device=first.device)
         logp_BT = first[ids_BT[:, :1]]  # (B, 1): the prompt's last position predicts the first token
         if longest > 1:
-            cache.batch_repeat_interleave(len(batch))
-            logits_BTV = self.model(ids_BT[:, :-1], past_key_values=cache, use_cache=True).logits
+            kept = cache if _can_be_cropped(cache) else copy.deepcopy(cache)
+            kept.batch_repeat_interleave(len(batch))
+            logits_BTV = self.model(ids_BT[:, :-1], past_key_values=kept, use_cache=True).logits
             rest = torch.log_softmax(logits_BTV.float(), -1).gather(-1, ids_BT[:, 1:, None]).squeeze(-1)
             logp_BT = torch.cat([logp_BT, rest], 1)
+            if kept is cache:
+                cache.batch_select_indices(torch.tensor([0], device=first.device))
+                _crop(cache, prompt)
         real_BT = torch.arange(longest, device=first.device) < lengths[:, None]
         return torch.where(real_BT, logp_BT, 0).double().sum(1).tolist()
 
@@ -99,11 +125,32 @@ class OptionScorer:
         return ids
 
 
-def load_causal(path: Path, cache: Path | None = None, device: str | None = None) -> tuple[Any, Any]:
-    """A transformers model (float32, eval mode) and its tokenizer, from a GGUF file or a folder in transformers' form.
+def _can_be_cropped(cache: Any) -> bool:
+    """Whether keys and values of all tokens are kept, layer by layer (with a sliding window they are not)."""
+    from transformers.cache_utils import DynamicLayer
+
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
+def _crop(cache: Any, length: int) -> None:
+    """Forget all but the first `length` tokens; transformers takes how many are to go, as a negative number."""
+    if surplus := cache.get_seq_length() - length:
+        cache.crop(-surplus)
+
+
+def load_causal(
+    path: Path, cache: Path | None = None, device: str | None = None, dtype: str = "float32"
+) -> tuple[Any, Any]:
+    """A transformers model (in eval mode) and its tokenizer, from a GGUF file or a folder in transformers' form.
 
     A GGUF file is converted once and the result kept in the cache (four bytes a weight), because reading it takes
     half a minute. Raises ModelError.
+
+    Args:
+        path: the file or folder.
+        cache: folder of downloaded and converted models; None is the user's cache folder.
+        device: cpu, cuda or mps; None chooses.
+        dtype: of the weights, float32 or bfloat16; see `fast_dtype`.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -111,9 +158,18 @@ def load_causal(path: Path, cache: Path | None = None, device: str | None = None
     folder = path if path.is_dir() else _converted(path, model_folder(cache))
     device = device or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     with boundary(ModelError, str(folder)), quiet_loading():
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return model.to(device).eval(), tokenizer
+
+
+def fast_dtype() -> str:
+    """bfloat16 where the hardware computes in it (twice as fast and half as large), else float32."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
 def _converted(gguf: Path, folder: Path) -> Path:
