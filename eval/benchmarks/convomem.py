@@ -62,7 +62,7 @@ class ConvoMem:
     about = "messages that answer, among N conversations (recall@k_N); and the router's choice on published accuracies"
     source = (
         "Get core_benchmark (pre_mixed_testcases: a few files of it; or evidence_questions and filler_conversations) "
-        "from huggingface.co/datasets/Salesforce/ConvoMem (its card is reported as CC BY-NC 4.0: read it); the published "
+        "from huggingface.co/datasets/Salesforce/ConvoMem (CC BY-NC 4.0 by its card, as reported); the published "
         "results from github.com/SalesforceAIResearch/ConvoMem (Apache-2.0)."
     )
     folder = "convomem"
