@@ -43,10 +43,18 @@ QUICK = (
 """Seeded subsets; within an hour on two cores, reader included."""
 
 FULL = tuple(entry._replace(limit=None) for entry in QUICK)
+"""All cases. personamem keeps its own 60, as the benchmark does without a limit."""
 
-PEERS = ("mem0", "langmem")
+STORES = ("mem0", "langmem")
+WRITERS = ("mem0:infer", "langmem:infer")
+"""Their memories are written by the local chat model: minutes a conversation, so the subsets are small."""
 
-SUITES: dict[str, tuple[Entry, ...]] = {"quick": QUICK, "full": FULL}
+PEERS = tuple(
+    entry._replace(systems=STORES) for entry in QUICK if entry.benchmark not in ("nlsi", "convomem", "tiny")
+) + (Entry("tiny", 6, (*STORES, *WRITERS, "agentmem:prompted")),)
+"""Without nlsi, since they select no standing instructions, and convomem, whose conversations are not there."""
+
+SUITES: dict[str, tuple[Entry, ...]] = {"quick": QUICK, "full": FULL, "peers": PEERS}
 
 
 def run_suite(
