@@ -143,6 +143,9 @@ def tells(memory: Memory, value: Sequence[str]) -> bool:
     ("5 feet 8" for 5'8", "Seattle" for "Seattle, Washington") do not count. A pair such as eye color: blue is told
     where the value stands beside a word of its name ("blue eyes"), or where it holds a digit, which needs no name.
 
+    So a perfect memory does not reach 1. In the data the gold documents themselves tell 75 % of the gold values in
+    this sense, message by message, and the person's own messages 60 %; many values are only implied.
+
     Args:
         memory: any.
         value: the value; of a pair its name first.
