@@ -48,7 +48,10 @@ def beside_peers(quick: bool) -> dict[str, Benchmark]:
     from benchmarks import peers
 
     sizes, repeats = ([1000], 30) if quick else ([1000, 10_000], 100)
-    return {"peers": lambda folder, embedder: peers.side_by_side(folder, embedder, sizes, repeats)}
+    return {
+        f"peers-{size}": lambda folder, embedder, size=size: peers.side_by_side(folder, embedder, size, repeats)
+        for size in sizes
+    }
 
 
 def main() -> int:

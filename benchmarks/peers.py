@@ -60,28 +60,27 @@ class Known:
         return self._embedder.encode(texts)
 
 
-def side_by_side(folder: Path, embedder: Embedder, sizes: Sequence[int], repeats: int) -> Iterator[Row]:
+def side_by_side(folder: Path, embedder: Embedder, size: int, repeats: int) -> Iterator[Row]:
     """p50 and p95 of adding to, and searching in, that many memories; ratios are peer / agentmem.
 
     Raises ConfigError when the peers are not installed.
     """
     require("peers", "mem0", "qdrant_client", "langmem")
     torch.set_num_threads(1)
-    for size in sizes:
-        rng = random.Random(size)
-        made = [one.model_copy(update={"evidence": ()}) for one in memories(size + WARM_UP + repeats, rng)]
-        bulk, singles = made[:size], made[size:]
-        asked = [talk.messages[turn].content for talk in sessions(WARM_UP + repeats, rng)
-                 for turn in range(0, len(talk.messages), 2)]  # fmt: skip
-        known = Known(embedder, [full_text(one) for one in bulk])
-        systems = {name: begin(folder / f"{name}-{size}", known, bulk) for name, begin in SYSTEMS.items()}
-        systems["embedding alone"] = _embedding(embedder)
-        adds = _in_turns({name: one.add for name, one in systems.items()}, singles)
-        searches = _in_turns({name: one.search for name, one in systems.items()}, asked)
-        for one in systems.values():
-            one.close()
-        yield from _rows(f"add to {size:,}", adds)
-        yield from _rows(f"search in {size:,}", searches)
+    rng = random.Random(size)
+    made = [one.model_copy(update={"evidence": ()}) for one in memories(size + WARM_UP + repeats, rng)]
+    bulk, singles = made[:size], made[size:]
+    talks = sessions(WARM_UP + repeats, rng)
+    asked = [message.content for talk in talks for message in talk.messages if message.role == "user"]
+    known = Known(embedder, [full_text(one) for one in bulk])
+    systems = {name: begin(folder / name, known, bulk) for name, begin in SYSTEMS.items()}
+    systems["embedding alone"] = _embedding(embedder)
+    adds = _in_turns({name: one.add for name, one in systems.items()}, singles)
+    searches = _in_turns({name: one.search for name, one in systems.items()}, asked)
+    for one in systems.values():
+        one.close()
+    yield from _rows(f"add to {size:,}", adds)
+    yield from _rows(f"search in {size:,}", searches)
 
 
 def _in_turns(calls: dict[str, Callable[[Any], object]], items: Sequence[Any]) -> dict[str, list[float]]:

@@ -15,6 +15,7 @@ from langchain_core.messages import HumanMessage
 
 from agentmem.errors import ConfigError
 from agentmem.memory import Source
+from agentmem.models.embed import Embedder
 from agentmem.models.local import LocalChatModel
 from agentmem.session import Session, make_session
 from eval.benchmarks import get_benchmark
@@ -133,6 +134,18 @@ def test_they_run_in_the_harness(label: str, tmp_path: Path) -> None:
     report = evaluate(get_benchmark("tiny"), spec, settings, tmp_path / "run.json")
     assert {"recall@5", "value_recall"} <= set(report.metrics)
     assert all(metric.unscored == 0 and metric.n for metric in report.metrics.values())
+
+
+def test_the_speed_benchmark_times_every_peer_against_agentmem(hashed: Embedder, tmp_path: Path) -> None:
+    _peers()
+    from benchmarks.peers import side_by_side
+
+    rows = list(side_by_side(tmp_path, hashed, 40, 4))
+    peers = ("mem0 on Chroma", "mem0 on Qdrant", "langmem's store", "embedding alone")
+    assert [row.what for row in rows] == [
+        f"{what} 40, p{quantile}: {peer}" for what in ("add to", "search in") for quantile in (50, 95) for peer in peers
+    ]
+    assert all(row.ms > 0 and row.against == "agentmem" and row.target is None for row in rows)
 
 
 # -- memories written by a chat model ---------------------------------------------------------------------------------
