@@ -21,8 +21,8 @@ from typing import Any, Protocol, TextIO
 import agentmem
 from agentmem.errors import AgentMemError, ConfigError
 from eval.errors import DataError, UnsupportedError
-from eval.settings import Settings
-from eval.stats import metrics_of
+from eval.settings import VARIANTS, Settings
+from eval.stats import metrics_of, spread
 from eval.systems import Guarded, System, SystemSpec, UserMemory, make_system
 from eval.values import Case, Cost, Outcome, Report, Score, Unit
 
@@ -222,7 +222,12 @@ def evaluate(
         "system": {**spec.model_dump(mode="json"), **system.config},
         **settings.model_dump(mode="json", exclude={"data", "seed"}),
     }
-    report = _report(benchmark, spec.label, settings.seed, [done[id] for id in sorted(wanted)], seconds, config)
+    outcomes = [done[id] for id in sorted(wanted)]
+    report = _report(benchmark, spec.label, settings.seed, outcomes, seconds, config)
+    names = [f"accuracy_memory_{variant}" for variant in VARIANTS[settings.vary]]
+    if any(name in outcome.scores for outcome in outcomes for name in names):
+        range_ = {f"spread_{settings.vary}": spread(outcomes, names, seed=settings.seed)}
+        report = report.model_copy(update={"metrics": {**report.metrics, **range_}})
     _write(out, report.model_dump_json(indent=1) + "\n")
     return report
 

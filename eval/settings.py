@@ -12,6 +12,14 @@ from agentmem.memory import Value
 
 Variation = Literal["none", "options", "wording", "format"]
 
+VARIANTS: dict[Variation, tuple[str, ...]] = {
+    "none": (),
+    "options": ("order0", "order1", "order2", "order3"),
+    "wording": ("wording0", "wording1", "wording2"),
+    "format": ("format_list", "format_letters", "format_prose"),
+}
+"""Suffixes of accuracy_memory in a robustness run; the first one is the usual way of asking."""
+
 
 class Settings(Value):
     """Options of a run. All of them are written into its report, since the numbers depend on them."""

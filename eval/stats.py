@@ -90,6 +90,28 @@ def _metric(scores: Sequence[tuple[str, Score]], *, count: bool, guard: bool, se
     return Metric(value=value, ci95=ci95, n=len(scored), unscored=len(scores) - len(scored))
 
 
+def spread(outcomes: Sequence[Outcome], names: Sequence[str], *, seed: int = 0) -> Metric:
+    """The greatest minus the smallest of several metrics, over the cases that all of them scored.
+
+    It is never below 0 and chance alone makes it greater than 0: read it together with its interval.
+    """
+    complete = [
+        one for one in outcomes if all(one.scores.get(name, Score(value=None)).value is not None for name in names)
+    ]
+    groups = [outcome.group for outcome in complete]
+    columns = [[outcome.scores[name].value or 0.0 for outcome in complete] for name in names]
+    values_VG = np.array([_by_group(groups, column) for column in columns])
+    size_G = _by_group(groups, [1.0] * len(groups))
+    unscored = len(outcomes) - len(complete)
+    if not len(size_G):
+        return Metric(value=None, ci95=None, n=0, unscored=unscored)
+    drawn_RG = np.random.default_rng(seed).integers(0, len(size_G), (RESAMPLES, len(size_G)))
+    means_VR = values_VG[:, drawn_RG].sum(2) / size_G[drawn_RG].sum(1)
+    value = float(np.ptp(values_VG.sum(1) / size_G.sum()))
+    ci95 = _middle(np.ptp(means_VR, axis=0)) if len(size_G) > 1 else None
+    return Metric(value=value, ci95=ci95, n=len(complete), unscored=unscored)
+
+
 class Difference(NamedTuple):
     """One metric of two runs, over the cases that both scored."""
 
