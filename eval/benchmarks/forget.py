@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -177,13 +178,14 @@ def traces_in(texts: Iterable[str | bytes], own: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}
     for text in texts:
         folded = text.lower()
-        for word in own:
+        for word in (one.lower() for one in own):
             if isinstance(folded, bytes):
-                if word.lower().encode() in folded:
-                    found[word] = None
-            elif re.search(rf"(?<!\w){re.escape(word.lower())}(?!\w)", folded):
+                here = word.encode() in folded
+            else:
+                here = word in folded and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", folded) is not None
+            if here:
                 found[word] = None
-    return list(found)
+    return [word for word in own if word.lower() in found]
 
 
 def _kept(memory: UserMemory, others: set[str], detail: dict[str, Any]) -> dict[str, Score]:
@@ -250,16 +252,22 @@ def _of_pairs(pairs: Sequence[Pair], seed: int) -> Iterator[Unit]:
     for pair in pairs:
         rng = random.Random(f"{seed}/{pair.id}")
         elsewhere = [one for one in pairs if one.topic != pair.topic]
-        others = [one.dialogues["explicit"] for one in rng.sample(elsewhere, min(len(elsewhere), BEFORE + AFTER))]
+        others = [_talk(one) for one in rng.sample(elsewhere, min(len(elsewhere), BEFORE + AFTER))]
         said = clause(pair.preference)
         words = own_words(said, [message.content for other in others for message in other.messages])
         asked = Asked(
             before=tuple(others[:BEFORE]),
-            told=(pair.dialogues["explicit"], *others[BEFORE:]),
-            request=_request(pair.id, rng.choice(OF_CLAUSE).format(said), None),
+            told=(_talk(pair), *others[BEFORE:]),
+            request=_request(rng.choice(OF_CLAUSE).format(said), None),
             queries=(pair.preference, pair.question),
         )
         yield _unit(pair.id, pair.id, "explicit", asked, words)
+
+
+def _talk(pair: Pair) -> Session:
+    """The dialogue that states a preference, under an id that holds none of its words as that of a topic may."""
+    session = pair.dialogues["explicit"]
+    return session.model_copy(update={"id": f"talk {hashlib.sha256(pair.id.encode()).hexdigest()[:8]}"})
 
 
 def clause(preference: str) -> str:
@@ -293,7 +301,7 @@ def _of_chain(unit: Unit, seed: int) -> Unit | None:
     asked = Asked(
         before=tuple(seen[:first]),
         told=tuple(seen[first:]),
-        request=_request(case.id, request, seen[-1]),
+        request=_request(request, seen[-1]),
         queries=(values[-1], case.input["current"].text),
     )
     return _unit(case.id, case.group, "stale", asked, (values[-1],))
@@ -303,9 +311,9 @@ def _says(session: Session, values: Sequence[str]) -> bool:
     return any(traces_in([message.content], values) for message in session.messages)
 
 
-def _request(id: str, text: str, after: Session | None) -> Session:
+def _request(text: str, after: Session | None) -> Session:
     day = after.date if after is not None else None
-    return Session(id=f"{id}/request", messages=(Message(role="user", content=text),), date=day)
+    return Session(id="request", messages=(Message(role="user", content=text),), date=day)
 
 
 def _unit(id: str, group: str, source: str, asked: Asked, words: tuple[str, ...]) -> Unit:
