@@ -96,13 +96,14 @@ def test_a_fork_goes_on_alone_and_absorbing_takes_over_everything(plain: UserMem
     assert len(copy.memories()) == 4 and len(plain.memories()) == 3
     plain.absorb(make_other(plain, tmp_path))
     assert plain.search("violin lessons", 1)[0].sources == (Source(session="s9", turn=0),)
-    assert len(plain.memories()) == 4
+    assert len(plain.memories()) == 7
     copy.close()
 
 
 def make_other(like: UserMemory, tmp_path: Path) -> UserMemory:
     other = make_system(SystemSpec(label=like.name, embedder="hash")).open(tmp_path / "other")
-    other.observe(make_session([{"role": "user", "content": "I take violin lessons."}], id="s9"))
+    said = ["I take violin lessons.", "Thanks!", "Thanks!", "Thanks!"]  # one text several times, as people do
+    other.observe(make_session([{"role": "user", "content": text} for text in said], id="s9"))
     return other
 
 

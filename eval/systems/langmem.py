@@ -84,9 +84,21 @@ def open_store(embedder: Embedder, field: str = "content") -> Any:
 
 
 def put_all(store: Any, values: Sequence[tuple[str, dict[str, Any]]], place: tuple[str, ...] = PLACE) -> None:
-    """Put many (key, value) at once, which embeds them together."""
+    """Put many (key, value) at once, which embeds them together.
+
+    InMemoryStore fails on a batch that holds one text twice: what is said again goes into a later batch.
+    """
     put = import_module("langgraph.store.base").PutOp
-    store.batch([put(place, key, value) for key, value in values])
+    batches: list[list[Any]] = []
+    said: Counter[str] = Counter()
+    for key, value in values:
+        text = json.dumps(value, sort_keys=True)
+        if said[text] == len(batches):
+            batches.append([])
+        batches[said[text]].append(put(place, key, value))
+        said[text] += 1
+    for batch in batches:
+        store.batch(batch)
 
 
 class _LangMem(PeerMemory):
