@@ -277,7 +277,7 @@ def _color(place: int, system: str) -> str:
 def _legend(axes: Any, reports: Sequence[Report]) -> None:
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=_color(place, report.system), label=label_of(report)) for place, report in enumerate(reports)]
+    handles = [Patch(color=_color(place, one.system), label=label_of(one)) for place, one in enumerate(reports)]
     axes.legend(handles=handles, fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 

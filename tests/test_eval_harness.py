@@ -201,8 +201,7 @@ def test_files_that_are_no_reports_are_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_benchmark_says_what_it_is_and_what_is_missing(name: str, tmp_path: Path) -> None:
     benchmark = get_benchmark(name)
-    assert benchmark.name == name and benchmark.about and benchmark.metrics
-    assert benchmark.counts <= set(benchmark.metrics) | benchmark.counts
+    assert benchmark.name == name and benchmark.about
     if name != "tiny":
         with pytest.raises(DataError) as missing:
             benchmark.load(Settings(data=tmp_path))

@@ -147,7 +147,8 @@ class Agent:
             today: the day of the answer, when it is not today.
         """
         own = messages if isinstance(messages, Session) else make_session(messages, id=session)
-        return self.nodes.context(self.context_graph.invoke(_input(own)), today=today)
+        state: Any = self.context_graph.invoke(_input(own))
+        return self.nodes.context(state, today=today)
 
     def respond(self, messages: Session | Iterable[Any], *, session: str | None = None) -> Reply:
         """Answer the last message of a conversation with what is remembered. Learns nothing: call `observe` too."""

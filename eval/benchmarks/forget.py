@@ -38,6 +38,7 @@ OF_CLAUSE = (
     "Please forget that {}.",
     "Forget that I ever said {}.",
     "Don't remember that {} anymore, please.",
+    "Please don't remember anymore that {}.",
     "Could you delete from your memory that {}?",
 )
 OF_VALUE = (

@@ -151,9 +151,7 @@ def chain_scores(memories: Sequence[Memory], chain: Sequence[State], budget: int
     - current_active: an active memory tells the last value, among those that fit into `budget` tokens.
     - stale_closed: the share of the earlier values that were stored and are closed: none of the memories that tell
       the value is active, and the last of them was closed on or after the day of the next value (earlier means it
-      was closed by mistake). That day is the one on which the user said the next value, or an earlier one from which
-      the memory has it ("picked it up yesterday"). A value that was never stored is a miss. Values of all chains
-      count alike.
+      was closed by mistake). A value that was never stored is a miss. Values of all chains count alike.
     - chain_correct: the last value is active and all earlier ones are closed in this sense.
 
     Args:
@@ -169,12 +167,7 @@ def chain_scores(memories: Sequence[Memory], chain: Sequence[State], budget: int
         if place is not None:
             telling.setdefault(place, []).append(memory)
     earlier = len(chain) - 1
-    closed = 0
-    for place in range(earlier):
-        began = [
-            one.valid_at for one in telling.get(place + 1, []) if one.valid_at and one.valid_at > chain[place].date
-        ]
-        closed += _closed_in_time(telling.get(place, []), min([chain[place + 1].date, *began]))
+    closed = sum(_closed_in_time(telling.get(place, []), chain[place + 1].date) for place in range(earlier))
     return {
         "current_active": Score(value=float(current)),
         "stale_closed": Score(value=closed, weight=earlier),

@@ -169,8 +169,10 @@ class _Kept(UserMemory):
         self._sessions.append(session)
 
     def search(self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None) -> Sequence[Hit]:
-        if self.name == "no-memory" or "turn" not in kinds:
+        if self.name == "no-memory":
             return []
+        if "turn" not in kinds:
+            raise UnsupportedError(f"{self.name} writes no memories to search")
         if self._ranker is None:
             raise UnsupportedError(f"{self.name} ranks nothing")
         return self._ranked(self._ranker, query, k, at)
