@@ -23,7 +23,7 @@ from agentmem.errors import AgentMemError, ConfigError
 from eval.errors import DataError, UnsupportedError
 from eval.settings import VARIANTS, Settings
 from eval.stats import metrics_of, spread
-from eval.systems import Guarded, System, SystemSpec, UserMemory, make_system
+from eval.systems import Guarded, System, SystemSpec, UserMemory, make_system, usage_of
 from eval.values import Case, Cost, Outcome, Report, Score, Unit
 
 
@@ -292,6 +292,7 @@ class _Worker:
         shared.mkdir(exist_ok=True)
         found: dict[str, Outcome] = {}
         reason, trace = "", ""
+        before = usage_of(self._system)
         with tempfile.TemporaryDirectory(dir=home, ignore_cleanup_errors=True) as folder, timed() as passed:
             run = Run(self._system, self._settings, Path(folder), self._shared, shared)
             try:
@@ -305,7 +306,11 @@ class _Worker:
             detail = {"error": reason, **({"traceback": trace} if trace else {})}
             scores = {name: Score(value=None, reason=reason) for name in self._benchmark.metrics}
             found[case.id] = Outcome(case=case.id, group=case.group, scores=scores, detail=detail)
-        share = passed[0] / len(unit.cases)
+        share, used = passed[0] / len(unit.cases), usage_of(self._system) - before
+        first = found[unit.cases[0].id]  # what writing the memory took is of the unit: counted with its first case
+        found[first.case] = first.model_copy(
+            update={name: getattr(first, name) + used[name] for name in ("prompt_tokens", "completion_tokens")}
+        )
         return [
             outcome if outcome.seconds else outcome.model_copy(update={"seconds": round(share, 4)})
             for outcome in (found[case.id] for case in unit.cases)

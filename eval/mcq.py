@@ -167,7 +167,7 @@ def _outcome(asked: _Asked, reference: str) -> Outcome:
     if shown.controlled:
         plain = {name: score for name, score in scores.items() if name in metric_names(reference)}
         scores |= {f"{name}_length_controlled": plain[name] for name in plain if name != "tokens_memory"}
-    made = [choice for choice in asked.choices.values() if not choice.kept]
+    made = asked.choices.values()  # kept answers too: what a run costs does not depend on what was asked before
     return Outcome(
         case=case.id,
         group=case.group,

@@ -250,7 +250,7 @@ def test_answers_are_shared_between_forms_and_systems(tmp_path: Path) -> None:
     _, second = run(tmp_path, "full-context", reader=reader, limit=2)
     assert [outcome.detail["kept_answers"] for outcome in second] == [["none", "gold"]] * 2
     assert [one.detail["chosen"]["gold"] for one in first] == [one.detail["chosen"]["gold"] for one in second]
-    assert first[0].prompt_tokens > second[0].prompt_tokens > 0  # only what was really asked is counted
+    assert 0 < first[0].prompt_tokens < second[0].prompt_tokens  # a kept answer costs what it cost when it was asked
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from pydantic import ConfigDict
 from agentmem.config import DEFAULT_MODEL
 from agentmem.errors import ConfigError, boundary
 from agentmem.memory import Value
-from eval.systems.base import BOTH, Context, Guarded, System, UserMemory, turn_hit
+from eval.systems.base import BOTH, Context, Guarded, System, UserMemory, turn_hit, usage_of
 
-__all__ = ["BOTH", "SYSTEMS", "Context", "Guarded", "System", "SystemSpec", "UserMemory", "make_system", "turn_hit"]
+__all__ = ["BOTH", "SYSTEMS", "Context", "Guarded", "System", "SystemSpec", "UserMemory", "make_system", "turn_hit",
+           "usage_of"]  # fmt: skip
 
 
 class SystemSpec(Value):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import shutil
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from langchain_core.callbacks import get_usage_metadata_callback
 
 from agentmem import Agent
 from agentmem.agent import OBSERVE, build
@@ -48,6 +51,7 @@ class AgentmemSystem:
         settings |= _BUDGETS.get(spec.route, {})
         self._config = Config(model=spec.model, embedder=spec.embedder, k=spec.k, **settings)
         self.name = spec.label
+        self.usage: Counter[str] = Counter()
 
     @functools.cached_property
     def _embedder(self) -> Embedder:
@@ -60,20 +64,23 @@ class AgentmemSystem:
         return self._config.model_dump(mode="json", include=depends_on)
 
     def open(self, folder: Path) -> UserMemory:
-        return _AgentMemory(self._config, self._embedder, folder)
+        return _AgentMemory(self._config, self._embedder, folder, self.usage)
 
 
 class _AgentMemory(UserMemory):
     name = "agentmem"
 
-    def __init__(self, config: Config, embedder: Embedder, folder: Path) -> None:
-        self._config, self._embedder, self._folder = config, embedder, folder
+    def __init__(self, config: Config, embedder: Embedder, folder: Path, usage: Counter[str]) -> None:
+        self._config, self._embedder, self._folder, self._usage = config, embedder, folder, usage
         self._agent = Agent("user", root=folder, config=config, embedder=embedder, seed=0)
         # The index follows when something is searched: many of these memories never are, and embedding is what costs.
         self._agent.observe_graph = build(self._agent.nodes, [step for step in OBSERVE if step != "index"], "observe")
 
     def observe(self, session: Session) -> None:
-        observed = self._agent.observe(session)
+        with get_usage_metadata_callback() as calls:  # a prompted policy asks a chat model
+            observed = self._agent.observe(session)
+        for used in calls.usage_metadata.values():
+            self._usage.update(prompt_tokens=used["input_tokens"], completion_tokens=used["output_tokens"])
         if any(isinstance(op, Forget) for op in observed.ops):
             self._agent.recall("forgotten", k=1)  # here it follows at once, as it does in the agent's own graph
 
@@ -99,7 +106,7 @@ class _AgentMemory(UserMemory):
     def fork(self, folder: Path) -> UserMemory:
         self._agent.close()
         shutil.copytree(self._folder, folder)
-        return _AgentMemory(self._config, self._embedder, folder)
+        return _AgentMemory(self._config, self._embedder, folder, self._usage)
 
     def absorb(self, other: UserMemory) -> None:
         assert isinstance(other, _AgentMemory)

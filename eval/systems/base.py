@@ -6,6 +6,7 @@ UnsupportedError, and the metrics that need it are unscored with that reason.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import date
 from pathlib import Path
@@ -92,6 +93,14 @@ class System(Protocol):
     def open(self, folder: Path) -> UserMemory:
         """The empty memory of a new user, kept in `folder` if it needs files."""
         ...
+
+
+def usage_of(system: System) -> Counter[str]:
+    """prompt_tokens and completion_tokens that a system's own chat model has used so far.
+
+    A system that asks one counts them in an attribute `usage`; others have none.
+    """
+    return Counter(getattr(system, "usage", {}))
 
 
 class Guarded(UserMemory):
