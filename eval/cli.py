@@ -17,8 +17,9 @@ from rich.table import Table
 
 from agentmem.errors import ConfigError
 from eval.benchmarks import NAMES, get_benchmark
-from eval.harness import evaluate, read_outcomes, read_report
+from eval.harness import evaluate
 from eval.report import headline, read_reports, shown, write_html, write_tables
+from eval.runs import read_outcomes, read_report
 from eval.settings import Settings
 from eval.stats import differences
 from eval.suite import SUITES, run_suite

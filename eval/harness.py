@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
 import os
 import random
 import tempfile
@@ -12,15 +9,16 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
-import agentmem
-from agentmem.errors import AgentMemError, ConfigError
-from eval.errors import DataError, UnsupportedError
+from agentmem.errors import AgentMemError
+from eval.errors import DataError, SystemFailedError, UnsupportedError
+from eval.runs import RunFile, fingerprint, write_whole
 from eval.settings import VARIANTS, Settings
 from eval.stats import metrics_of, spread
 from eval.systems import Guarded, System, SystemSpec, UserMemory, make_system, usage_of
@@ -206,7 +204,8 @@ def evaluate(
     if not units:
         raise DataError(f"{benchmark.name}: no cases in {settings.data}")
     wanted = {case.id for unit in units for case in unit.cases}
-    lines = _Lines(out.with_suffix(".jsonl"), _fingerprint(benchmark, spec, settings), fresh)
+    folder = settings.data / benchmark.folder if benchmark.folder else settings.data
+    lines = RunFile(out.with_suffix(".jsonl"), fingerprint(benchmark.name, spec, settings, folder), fresh)
     done = {outcome.case: outcome for outcome in lines.read() if outcome.case in wanted}
     todo = [unit for unit in units if any(case.id not in done for case in unit.cases)]
     progress(len(done), len(wanted))
@@ -228,7 +227,7 @@ def evaluate(
     if any(name in outcome.scores for outcome in outcomes for name in names):
         range_ = {f"spread_{settings.vary}": spread(outcomes, names, seed=settings.seed)}
         report = report.model_copy(update={"metrics": {**report.metrics, **range_}})
-    _write(out, report.model_dump_json(indent=1) + "\n")
+    write_whole(out, report.model_dump_json(indent=1) + "\n")
     return report
 
 
@@ -272,6 +271,10 @@ def _run_all(
             finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in finished:
                 yield future.result()
+    except BrokenProcessPool as error:
+        raise SystemFailedError(
+            f"{spec.label}: a process died, for want of memory perhaps; the same command with --jobs 1 goes on"
+        ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -335,128 +338,3 @@ def _begin(benchmark: Benchmark, spec: SystemSpec, settings: Settings) -> None:
 def _outcomes(unit: Unit) -> list[Outcome]:
     assert _worker is not None
     return _worker.outcomes(unit)
-
-
-# -- files ----------------------------------------------------------------------------------------------------------
-
-
-def read_outcomes(report: Path) -> list[Outcome]:
-    """The cases of a finished run, from the JSONL beside its report. Raises DataError."""
-    path = report.with_suffix(".jsonl")
-    if not path.is_file():
-        raise DataError(f"{path}: not there; it is written beside {report.name} by `python -m eval run`")
-    return list({outcome.case: outcome for outcome in _Lines(path, None, fresh=False).read()}.values())
-
-
-def read_report(path: Path) -> Report:
-    """A report. Raises DataError when it is missing or none."""
-    try:
-        return Report.model_validate_json(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; `python -m eval run … --out {path}` writes it") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not a report of `python -m eval run` ({str(error).splitlines()[0]})") from error
-
-
-class _Lines:
-    """The JSONL of a run: a head with its fingerprint, an outcome a line, and how long each start took."""
-
-    def __init__(self, path: Path, fingerprint: str | None, fresh: bool) -> None:
-        self._path, self._fingerprint = path, fingerprint
-        self._seconds = 0.0
-        self._file: TextIO | None = None
-        if fresh:
-            path.unlink(missing_ok=True)
-
-    def read(self) -> list[Outcome]:
-        """What is there. A torn last line (the run was killed) is left out, and will be written again."""
-        outcomes: list[Outcome] = []
-        for number, line in enumerate(self._kept(), start=1):
-            try:
-                row = json.loads(line)
-                if "fingerprint" in row:
-                    self._check(row["fingerprint"])
-                elif "run_seconds" in row:
-                    self._seconds += row["run_seconds"]
-                else:
-                    outcomes.append(Outcome.model_validate(row))
-            except ValueError as error:
-                if isinstance(error, AgentMemError):
-                    raise
-                raise DataError(f"{self._path}:{number}: not a line of a run; delete the file to start anew") from error
-        return outcomes
-
-    def _kept(self) -> list[str]:
-        if not self._path.is_file():
-            return []
-        text = self._path.read_text("utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            self._path.write_text(whole, "utf-8")
-        return whole.splitlines()
-
-    def _check(self, fingerprint: str) -> None:
-        if self._fingerprint is not None and fingerprint != self._fingerprint:
-            raise ConfigError(
-                f"{self._path} holds cases of a run with other settings, data or code; give another --out, or --fresh"
-            )
-
-    def __enter__(self) -> _Lines:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def write(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            self._append(outcome.model_dump(mode="json", exclude_defaults=True))
-
-    def add_seconds(self, seconds: float) -> float:
-        """Note how long this start took; returns the seconds of all starts together."""
-        self._append({"run_seconds": seconds})
-        self._seconds += seconds
-        return self._seconds
-
-    def _append(self, row: dict[str, Any]) -> None:
-        """Add a line. The file is made with the first one: a run that could not begin leaves nothing behind."""
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            new = not self._path.exists()
-            self._file = self._path.open("a", encoding="utf-8")
-            if new:
-                self._append({"fingerprint": self._fingerprint})
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._file.flush()
-
-
-def _fingerprint(benchmark: Benchmark, spec: SystemSpec, settings: Settings) -> str:
-    """What a run's cases depend on. The limit is not in it: a larger run takes over the cases of a smaller one."""
-    facts: list[Any] = [benchmark.name, spec.model_dump(mode="json"), _code()]
-    facts.append(settings.model_dump(mode="json", exclude={"limit", "data"}))
-    facts.append(_stamps(settings.data / benchmark.folder if benchmark.folder else settings.data))
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@functools.cache
-def _code() -> str:
-    """Digest of agentmem's and the evaluations' own sources: other code may give other outcomes."""
-    digest = hashlib.sha256()
-    for package in (agentmem.__file__, __file__):
-        for path in sorted(Path(package).parent.rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _stamps(folder: Path) -> list[tuple[str, int]]:
-    if not folder.is_dir():
-        return []
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return [(path.name, path.stat().st_size) for path in files]
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text, "utf-8")
-    beside.replace(path)

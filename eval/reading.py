@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -78,7 +79,8 @@ def read_json(path: Path, source: str) -> Any:
 
 def read_jsonl(path: Path, source: str) -> Iterator[Row]:
     """The records of a JSONL file; blank lines are left out."""
-    for number, line in enumerate(read_text(path, source).splitlines(), start=1):
+    # not splitlines: a text may hold U+2028, which JSON leaves as it is
+    for number, line in enumerate(read_text(path, source).split("\n"), start=1):
         if line.strip():
             try:
                 value = json.loads(line)
@@ -90,7 +92,7 @@ def read_jsonl(path: Path, source: str) -> Iterator[Row]:
 def read_csv(path: Path, source: str) -> Iterator[Row]:
     """The records of a CSV file with a head line; every value is text."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # whole conversations stand in one field
-    reader = csv.DictReader(read_text(path, source).splitlines(keepends=True))
+    reader = csv.DictReader(io.StringIO(read_text(path, source), newline=""))
     for row in reader:
         if None in row or any(value is None for value in row.values()):
             raise DataError(f"{path}:{reader.line_num}: another number of columns than the head line")

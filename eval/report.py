@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval.errors import DataError
-from eval.harness import read_report
+from eval.runs import read_report
 from eval.values import Metric, Report
 
 HEADLINES: dict[str, tuple[str, ...]] = {

@@ -9,8 +9,9 @@ import pytest
 from eval.benchmarks.convomem import ConvoMem, _among, found_share
 from eval.benchmarks.convomem_router import read_points, route_at, stands_for
 from eval.errors import DataError
-from eval.harness import evaluate, read_outcomes
+from eval.harness import evaluate
 from eval.reading import Row
+from eval.runs import read_outcomes
 from eval.settings import Settings
 from eval.systems import SystemSpec
 from eval.values import Report

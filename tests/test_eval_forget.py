@@ -9,7 +9,8 @@ import pytest
 from agentmem.models.embed import Embedder
 from eval.benchmarks.forget import Forget, clause, own_words, traces_in
 from eval.errors import DataError
-from eval.harness import evaluate, read_outcomes
+from eval.harness import evaluate
+from eval.runs import read_outcomes
 from eval.settings import Settings
 from eval.systems import SystemSpec
 from eval.values import Report

@@ -15,7 +15,8 @@ from agentmem.session import Session, make_session
 from eval.benchmarks import NAMES, get_benchmark
 from eval.benchmarks.tiny import Tiny
 from eval.errors import DataError
-from eval.harness import Run, chosen, evaluate, read_outcomes, read_report
+from eval.harness import Run, chosen, evaluate
+from eval.runs import read_outcomes, read_report
 from eval.settings import Settings
 from eval.systems import SystemSpec, UserMemory, turn_hit
 from eval.values import Case, Outcome, Score, Unit

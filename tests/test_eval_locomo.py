@@ -11,7 +11,8 @@ from agentmem.models.fake import FakeChatModel
 from eval.benchmarks.locomo import LoCoMo, evidence_recall, fused
 from eval.benchmarks.locomo_answers import answer_score, token_f1
 from eval.errors import DataError
-from eval.harness import evaluate, read_outcomes
+from eval.harness import evaluate
+from eval.runs import read_outcomes
 from eval.settings import Settings
 from eval.systems import SystemSpec
 from eval.values import Report

@@ -8,7 +8,8 @@ import pytest
 
 from eval.benchmarks.longmemeval import LongMemEval, ndcg_any
 from eval.errors import DataError
-from eval.harness import evaluate, read_outcomes
+from eval.harness import evaluate
+from eval.runs import read_outcomes
 from eval.settings import Settings
 from eval.systems import SystemSpec
 from eval.values import Report

@@ -13,7 +13,8 @@ from agentmem.session import Session, make_session
 from eval.benchmarks.personamem import DEFAULT_LIMIT, PersonaMem, tail
 from eval.benchmarks.personamem_data import History, load_histories
 from eval.errors import DataError
-from eval.harness import evaluate, read_outcomes
+from eval.harness import evaluate
+from eval.runs import read_outcomes
 from eval.settings import Settings
 from eval.systems import Context, SystemSpec, UserMemory
 from eval.values import Outcome, Report

@@ -20,7 +20,8 @@ from eval.benchmarks.prefeval import FORMS, filler_session, load_filler_conversa
 from eval.benchmarks.prefeval_implicit import PrefEvalImplicit, foremost, rank_of
 from eval.benchmarks.prefeval_retrieval import PrefEvalRetrieval, found_any
 from eval.errors import DataError
-from eval.harness import evaluate, read_outcomes
+from eval.harness import evaluate
+from eval.runs import read_outcomes
 from eval.settings import Settings
 from eval.systems import BOTH, SystemSpec, UserMemory, turn_hit
 from eval.values import Report

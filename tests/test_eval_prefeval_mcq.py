@@ -11,8 +11,9 @@ from tiny_gguf import write_tiny_gguf
 
 from agentmem.session import Session
 from eval.benchmarks.prefeval_mcq import PrefEvalMCQ
-from eval.harness import evaluate, read_outcomes
+from eval.harness import evaluate
 from eval.mcq import gain_share, question, variants
+from eval.runs import read_outcomes
 from eval.settings import Settings
 from eval.stats import metrics_of, spread
 from eval.systems import Context, SystemSpec, UserMemory

@@ -71,3 +71,11 @@ def test_a_layout_is_found_in_the_folder_itself_or_in_its_own_folder(tmp_path: P
     assert find_layout(tmp_path / "bench", layouts, SOURCE, "bench") == ("ours", tmp_path / "bench")
     with pytest.raises(DataError, match=r"neither pairs.jsonl nor data/\*.json is there. Get it"):
         find_layout(tmp_path / "other", layouts, SOURCE, "bench")
+
+
+def test_unusual_line_separators_belong_to_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": "one\u2028two\x85three"}\n{"a": "x"}\n', "utf-8")
+    assert [row.get("a", type=str) for row in read_jsonl(path, SOURCE)] == ["one\u2028two\x85three", "x"]
+    path.write_text("q,a\none\u2028two,x\n", "utf-8")
+    assert [row.get("q", type=str) for row in read_csv(path, SOURCE)] == ["one\u2028two"]

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from eval.benchmarks.tiny import Tiny
 from eval.cli import app
 from eval.errors import DataError
-from eval.harness import evaluate, read_report
+from eval.harness import evaluate
 from eval.report import markdown, read_reports, shown, write_html, write_tables
+from eval.runs import read_report
 from eval.settings import Settings
 from eval.systems import SystemSpec
 from eval.values import Cost, Metric, Report
