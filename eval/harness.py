@@ -125,6 +125,10 @@ def scored(names: Sequence[str], score: Callable[[], dict[str, Score]]) -> dict[
 
 def chosen(units: Sequence[Unit], settings: Settings) -> list[Unit]:
     """The units with the cases of this run: golds shuffled if asked, a stratified seeded subset if limited."""
+    if settings.groups is not None:
+        names = sorted({case.group for unit in units for case in unit.cases if not case.always})
+        kept_groups = set(random.Random(settings.seed).sample(names, min(settings.groups, len(names))))
+        units = [unit for unit in units if any(case.always or case.group in kept_groups for case in unit.cases)]
     if settings.shuffle_gold:
         units = with_shuffled_golds(units, random.Random(settings.seed))
     if settings.limit is None:

@@ -118,7 +118,7 @@ def fingerprint(benchmark: str, spec: SystemSpec, settings: Settings, folder: Pa
         folder: of the benchmark's data.
     """
     facts: list[Any] = [benchmark, spec.model_dump(mode="json"), _code(), _stamps(folder)]
-    facts.append(settings.model_dump(mode="json", exclude={"limit", "data"}))
+    facts.append(settings.model_dump(mode="json", exclude={"limit", "groups", "data"}))
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -32,6 +32,8 @@ class Settings(Value):
     """Chooses the subset, shuffles options, seeds the bootstrap."""
     limit: int | None = Field(default=None, ge=1)
     """Cases at most, a seeded subset that keeps the proportions of the strata; None: all."""
+    groups: int | None = Field(default=None, ge=1)
+    """Groups (persons, conversations, chains) at most, a seeded choice: what is observed is what costs; None: all."""
     shuffle_gold: bool = False
     """A control: every case gets the gold of another one, so that scores must fall to chance."""
     reader: str = DEFAULT_MODEL

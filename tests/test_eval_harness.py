@@ -43,6 +43,14 @@ def test_a_subset_keeps_the_proportions_of_the_strata_and_is_seeded() -> None:
     assert {case.id for case in kept} <= larger  # a run can be extended
 
 
+def test_a_choice_of_groups_bounds_what_is_observed() -> None:
+    units = [unit(f"u{n}", (f"u{n}/a", "", 0), (f"u{n}/b", "", 0)) for n in range(9)]
+    kept = [one.id for one in chosen(units, Settings(groups=3, seed=1))]
+    assert len(kept) == 3 and kept == [one.id for one in chosen(units, Settings(groups=3, seed=1))]
+    assert kept != [one.id for one in chosen(units, Settings(groups=3, seed=2))]
+    assert len(chosen(units, Settings(groups=20))) == 9
+
+
 def test_shuffled_golds_stay_within_a_unit_and_none_keeps_its_place() -> None:
     units = [unit("many", ("a", "", 1), ("b", "", 2), ("c", "", 3)), unit("x", ("x", "", 8)), unit("y", ("y", "", 9))]
     golds = {case.id: case.gold for one in chosen(units, Settings(shuffle_gold=True)) for case in one.cases}
