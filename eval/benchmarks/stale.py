@@ -239,6 +239,7 @@ def _unit(row: Row, labels: Mapping[str, Sequence[tuple[int, int]]], layout: Lit
     case = Case(
         id=id,
         group=row.get("slot", type=str),
+        always=bool(labels.get(id)),  # what was wrongly closed is read beside what was rightly closed
         stratum=id.rpartition("-")[0].rstrip("0123456789"),
         input={
             name: Query(text=query.get("q", type=str), at=_day(query) if name == "point_in_time" else None)
