@@ -7,72 +7,54 @@ import random
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from agentmem.errors import AgentMemError
 from eval.errors import DataError, SystemFailedError, UnsupportedError
 from eval.runs import RunFile, fingerprint, write_whole
-from eval.settings import VARIANTS, Settings
-from eval.stats import metrics_of, spread
+from eval.settings import Settings
+from eval.stats import metrics_of
 from eval.systems import Guarded, System, SystemSpec, UserMemory, make_system, usage_of
-from eval.values import Case, Cost, Outcome, Report, Score, Unit
+from eval.values import Case, Cost, Metric, Outcome, Report, Score, Unit
 
 
-class Benchmark(Protocol):
-    """A set of cases, and how a system is run and scored on them. Class attributes will do for the properties."""
+class Benchmark:
+    """A set of cases, and how a system is run and scored on them. Base of all benchmarks."""
 
-    @property
-    def name(self) -> str: ...
+    name: str = ""
+    about: str = ""
+    """One line: what it measures."""
+    source: str = ""
+    """Where to get the data, and under which licence."""
+    folder: str = ""
+    """Name of its folder in our layout of the data."""
+    metrics: Sequence[str] = ()
+    """The metrics that every case has: what a failed case leaves unscored."""
+    counts: Set[str] = frozenset()
+    """Metrics that are a sum over the cases."""
+    guarded: Set[str] = frozenset()
+    """Shares whose denominator may be nothing: None unless its interval excludes 0."""
+    serial: bool = False
+    """Whether units are run in one process: a large reader does not fit twice."""
 
-    @property
-    def about(self) -> str:
-        """One line: what it measures."""
-        ...
-
-    @property
-    def source(self) -> str:
-        """Where to get the data, and under which licence."""
-        ...
-
-    @property
-    def folder(self) -> str:
-        """Name of its folder in our layout of the data."""
-        ...
-
-    @property
-    def metrics(self) -> Sequence[str]:
-        """The metrics that every case has: what a failed case leaves unscored."""
-        ...
-
-    @property
-    def counts(self) -> frozenset[str]:
-        """Metrics that are a sum over the cases."""
-        ...
-
-    @property
-    def guarded(self) -> frozenset[str]:
-        """Shares whose denominator may be nothing: None unless its interval excludes 0."""
-        ...
-
-    @property
-    def serial(self) -> bool:
-        """Whether units are run in one process: a large reader does not fit twice."""
-        ...
-
-    def load(self, settings: Settings, /) -> Sequence[Unit]:
+    def load(self, settings: Settings) -> Sequence[Unit]:
         """All units, in a fixed order. Raises DataError."""
-        ...
+        raise NotImplementedError
 
-    def run(self, unit: Unit, run: Run, /) -> Iterator[Outcome]:
+    def run(self, unit: Unit, run: Run) -> Iterator[Outcome]:
         """Observe the unit's history and score its cases."""
-        ...
+        raise NotImplementedError
+
+    def derived(self, outcomes: Sequence[Outcome], settings: Settings) -> dict[str, Metric]:
+        """Metrics of the whole run that are no sum over its cases."""
+        return {}
 
 
 @dataclass
@@ -215,9 +197,9 @@ def evaluate(
     progress(len(done), len(wanted))
     started = time.perf_counter()
     with lines:
-        for outcomes in _run_all(benchmark, spec, settings, todo, jobs):
-            lines.write(outcomes)
-            done |= {outcome.case: outcome for outcome in outcomes}
+        for fresh_ones in _run_all(benchmark, spec, settings, todo, jobs):
+            lines.write(fresh_ones)
+            done |= {outcome.case: outcome for outcome in fresh_ones}
             progress(len(done), len(wanted))
         seconds = lines.add_seconds(time.perf_counter() - started)
     config = {
@@ -226,30 +208,25 @@ def evaluate(
         **settings.model_dump(mode="json", exclude={"data", "seed"}),
     }
     outcomes = [done[id] for id in sorted(wanted)]
-    report = _report(benchmark, spec.label, settings.seed, outcomes, seconds, config)
-    names = [f"accuracy_memory_{variant}" for variant in VARIANTS[settings.vary]]
-    if any(name in outcome.scores for outcome in outcomes for name in names):
-        range_ = {f"spread_{settings.vary}": spread(outcomes, names, seed=settings.seed)}
-        report = report.model_copy(update={"metrics": {**report.metrics, **range_}})
+    metrics = metrics_of(outcomes, counts=benchmark.counts, guarded=benchmark.guarded, seed=settings.seed)
+    report = Report(
+        benchmark=benchmark.name,
+        system=spec.label,
+        n=len(outcomes),
+        seed=settings.seed,
+        metrics=metrics | benchmark.derived(outcomes, settings),
+        cost=_cost(outcomes, seconds),
+        config=config,
+    )
     write_whole(out, report.model_dump_json(indent=1) + "\n")
     return report
 
 
-def _report(
-    benchmark: Benchmark, system: str, seed: int, outcomes: Sequence[Outcome], seconds: float, config: dict[str, Any]
-) -> Report:
-    return Report(
-        benchmark=benchmark.name,
-        system=system,
-        n=len(outcomes),
-        seed=seed,
-        metrics=metrics_of(outcomes, counts=benchmark.counts, guarded=benchmark.guarded, seed=seed),
-        cost=Cost(
-            seconds=round(seconds, 1),
-            prompt_tokens=sum(outcome.prompt_tokens for outcome in outcomes),
-            completion_tokens=sum(outcome.completion_tokens for outcome in outcomes),
-        ),
-        config=config,
+def _cost(outcomes: Sequence[Outcome], seconds: float) -> Cost:
+    return Cost(
+        seconds=round(seconds, 1),
+        prompt_tokens=sum(outcome.prompt_tokens for outcome in outcomes),
+        completion_tokens=sum(outcome.completion_tokens for outcome in outcomes),
     )
 
 

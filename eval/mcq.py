@@ -12,7 +12,8 @@ from agentmem.route import count_tokens
 from eval.harness import Run, scored
 from eval.reader import Answers, Choice, Format, Prompt, Reader, Wording, get_reader
 from eval.settings import VARIANTS, Settings, Variation
-from eval.values import Case, Outcome, Score
+from eval.stats import spread
+from eval.values import Case, Metric, Outcome, Score
 
 CONTROLLED = 0.1
 """Length-controlled: the right option is at most this share longer or shorter than the wrong ones are on average.
@@ -184,6 +185,14 @@ def _outcome(asked: _Asked, reference: str) -> Outcome:
             **asked.detail,
         },
     )
+
+
+def spread_of(outcomes: Sequence[Outcome], settings: Settings) -> dict[str, Metric]:
+    """spread_options, _wording or _format of a robustness run: accuracy of the best variant minus that of the worst."""
+    names = [f"accuracy_memory_{variant}" for variant in VARIANTS[settings.vary]]
+    if not any(name in outcome.scores for outcome in outcomes for name in names):
+        return {}
+    return {f"spread_{settings.vary}": spread(outcomes, names, seed=settings.seed)}
 
 
 def gain_share(scores: Mapping[str, Score], reference: str) -> Score:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
@@ -57,8 +57,8 @@ def interval(
 def metrics_of(
     outcomes: Iterable[Outcome],
     *,
-    counts: frozenset[str] = frozenset(),
-    guarded: frozenset[str] = frozenset(),
+    counts: Set[str] = frozenset(),
+    guarded: Set[str] = frozenset(),
     seed: int = 0,
 ) -> dict[str, Metric]:
     """Every metric that the outcomes have scores of, in the order in which they are met.

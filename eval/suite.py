@@ -37,8 +37,9 @@ QUICK = (
     Entry("longmemeval", None),
     Entry("convomem", None),
     Entry("forget", 60, ("agentmem", "no-memory", "bm25")),
-    Entry("prefeval-mcq", 24),
-    Entry("personamem", 16),
+    # A reader on two cores reads about 140 tokens a second: every system gets the same short context.
+    Entry("prefeval-mcq", 24, settings={"budget": 600}),
+    Entry("personamem", 16, settings={"budget": 600, "full_context_tokens": 1024}),
 )
 """Seeded subsets; within an hour on two cores, reader included."""
 

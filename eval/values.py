@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field
@@ -89,6 +90,6 @@ class Report(Value):
     config: dict[str, Any]
 
 
-def unscored(names: tuple[str, ...] | list[str], reason: str) -> dict[str, Score]:
+def unscored(names: Iterable[str], reason: str) -> dict[str, Score]:
     """The same reason for each of these metrics."""
     return {name: Score(value=None, reason=reason) for name in names}

@@ -15,7 +15,7 @@ from agentmem.session import Session, make_session
 from eval.benchmarks import NAMES, get_benchmark
 from eval.benchmarks.tiny import Tiny
 from eval.errors import DataError
-from eval.harness import Run, chosen, evaluate
+from eval.harness import Benchmark, Run, chosen, evaluate
 from eval.runs import read_outcomes, read_report
 from eval.settings import Settings
 from eval.systems import SystemSpec, UserMemory, turn_hit
@@ -159,14 +159,11 @@ def test_a_failure_is_never_a_number(tmp_path: Path) -> None:
     assert fine.scores["value_recall"].reason == "failing writes no memories that can be listed"
 
 
-class Forgetful:
+class Forgetful(Benchmark):
     """A benchmark with a bug: it gives no outcome for a case."""
 
-    name, about, source, folder = "forgetful", "", "", ""
+    name = "forgetful"
     metrics = ("m",)
-    counts: frozenset[str] = frozenset()
-    guarded: frozenset[str] = frozenset()
-    serial = True
 
     def load(self, settings: Settings) -> list[Unit]:
         return [unit("u", ("a", "", 1), ("b", "", 2))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from typing import cast
 
 from agentmem.errors import ConfigError
 from eval.harness import Benchmark
@@ -32,4 +31,5 @@ def get_benchmark(name: str) -> Benchmark:
     if name not in _WHERE:
         raise ConfigError(f"benchmark {name!r}: choose one of {', '.join(NAMES)}")
     module, attribute = _WHERE[name].split(":")
-    return cast(Benchmark, getattr(importlib.import_module(f"eval.benchmarks.{module}"), attribute)())
+    made: Benchmark = getattr(importlib.import_module(f"eval.benchmarks.{module}"), attribute)()
+    return made

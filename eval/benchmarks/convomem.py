@@ -11,7 +11,7 @@ from agentmem.errors import SessionError
 from agentmem.session import Session, make_session
 from eval.benchmarks.convomem_router import CSV, LONG, MEMORY, Point, read_points, route_at, stands_for
 from eval.errors import DataError, UnsupportedError
-from eval.harness import Run, scored
+from eval.harness import Benchmark, Run, scored
 from eval.metrics import unique_sources
 from eval.reading import Row, find_layout, read_json
 from eval.settings import Settings
@@ -51,7 +51,7 @@ PUBLISHED = ("best_accuracy", "long_context_accuracy", "mem0_accuracy")
 ROUTER = ("router_accuracy", *(f"router_accuracy_{budget}" for budget in BUDGETS))
 
 
-class ConvoMem:
+class ConvoMem(Benchmark):
     """Two things: recall of the evidence messages, without a judge; and the router's curve over published numbers.
 
     router_accuracy is the published accuracy of the system that stands for the route agentmem would take (see
@@ -67,9 +67,6 @@ class ConvoMem:
     )
     folder = "convomem"
     metrics = RECALL
-    counts: frozenset[str] = frozenset()
-    guarded: frozenset[str] = frozenset()
-    serial = False
 
     def load(self, settings: Settings) -> list[Unit]:
         """The test cases that are there (else one that says so), and a unit for each published series."""

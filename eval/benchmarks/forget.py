@@ -16,7 +16,7 @@ from agentmem.session import Message, Session
 from eval.benchmarks import prefeval, stale
 from eval.benchmarks.prefeval import Pair, load_pairs
 from eval.errors import DataError, UnsupportedError
-from eval.harness import Run, scored
+from eval.harness import Benchmark, Run, scored
 from eval.reading import find_layout
 from eval.settings import Settings
 from eval.systems import UserMemory
@@ -68,7 +68,7 @@ class Asked(Value):
     """Searches that would find it."""
 
 
-class Forget:
+class Forget(Benchmark):
     """A request to forget is a message of the user's in a conversation of its own, a few days' talks after the fact.
 
     PrefEval: the preference was stated by itself among the dialogues of five other pairs of other topics. (One that was
@@ -89,11 +89,8 @@ class Forget:
     name = "forget"
     about = 'after "please forget that …": no trace of it in memories, searches and files, and all else still there'
     source = f"{prefeval.SOURCE} Or: {stale.Stale.source}"
-    folder = ""
     metrics = ("known", *AFTERWARDS, "kept")
     counts = frozenset(TRACES)
-    guarded: frozenset[str] = frozenset()
-    serial = False
 
     def load(self, settings: Settings) -> list[Unit]:
         """One unit, and one case, a preference and a chain; whichever of the two is there."""

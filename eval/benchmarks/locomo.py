@@ -13,7 +13,7 @@ from agentmem.session import Message, Session
 from eval.answers import Answer, ask
 from eval.benchmarks.locomo_answers import ADVERSARIAL, answer_score
 from eval.errors import DataError
-from eval.harness import Run, scored
+from eval.harness import Benchmark, Run, scored
 from eval.metrics import unique_sources
 from eval.prompts import render
 from eval.reading import Row, find_layout, read_json
@@ -88,7 +88,7 @@ class Conversation(Value):
         return next(talk for talk in self.talks if talk.id == source.session).lines[source.turn].id
 
 
-class LoCoMo:
+class LoCoMo(Benchmark):
     """Each speaker is a user; what both memories find is merged by rank.
 
     As officially, evidence that is not in the conversation is never found, and a question without evidence counts 1.
@@ -99,9 +99,6 @@ class LoCoMo:
     source = "Get locomo10.json from github.com/snap-research/locomo, folder data (CC BY-NC 4.0)."
     folder = "locomo"
     metrics = tuple(f"recall@{k}{suffix}" for suffix in KINDS for k in CUTS)
-    counts: frozenset[str] = frozenset()
-    guarded: frozenset[str] = frozenset()
-    serial = False
 
     def load(self, settings: Settings) -> list[Unit]:
         """One unit, and one group, a conversation; one case a question, stratified by category."""

@@ -10,7 +10,7 @@ from agentmem.errors import SessionError
 from agentmem.memory import Value
 from agentmem.session import Session, make_session
 from eval.errors import DataError
-from eval.harness import Run, scored
+from eval.harness import Benchmark, Run, scored
 from eval.metrics import unique_sessions
 from eval.reading import Row, find_layout, read_json
 from eval.settings import Settings
@@ -39,7 +39,7 @@ class Haystack(Value):
     """The haystack's own id of each session, by ours."""
 
 
-class LongMemEval:
+class LongMemEval(Benchmark):
     """A session is found when a hit rests on any of its turns, the user's or the assistant's.
 
     As officially, abstention questions and those that no user turn answers are left out. The authors index single user
@@ -56,9 +56,6 @@ class LongMemEval:
     )
     folder = "longmemeval"
     metrics = ("recall@5", *(f"{name}@{k}" for k in CUTS for name in ("recall_any", "recall_all", "ndcg_any")))
-    counts: frozenset[str] = frozenset()
-    guarded: frozenset[str] = frozenset()
-    serial = False
 
     def load(self, settings: Settings) -> list[Unit]:
         """One unit and one case a question, stratified by its type."""

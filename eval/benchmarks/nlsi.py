@@ -12,7 +12,7 @@ from agentmem.memory import Value
 from eval.answers import Answer, ask
 from eval.benchmarks.nlsi_calls import SetScores, call_scores, plain, read_calls, set_scores
 from eval.errors import DataError
-from eval.harness import Run
+from eval.harness import Benchmark, Run
 from eval.prompts import render
 from eval.reading import Row, find_layout, read_json, read_jsonl
 from eval.settings import Settings
@@ -54,7 +54,7 @@ class Request(Value):
     """Domains and their slots, one domain a line: those of all calls of the file together."""
 
 
-class NLSI:
+class NLSI(Benchmark):
     """Selection is scored with every system; API calls only with `generate`, from the instructions it selected."""
 
     name = "nlsi"
@@ -65,9 +65,6 @@ class NLSI:
     )
     folder = "nlsi"
     metrics = SELECTION
-    counts: frozenset[str] = frozenset()
-    guarded: frozenset[str] = frozenset()
-    serial = False
 
     def load(self, settings: Settings) -> list[Unit]:
         """One unit, and one case, an example; grouped by the dialogue it was made from."""

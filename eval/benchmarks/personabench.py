@@ -14,7 +14,7 @@ from agentmem.errors import AgentMemError
 from agentmem.memory import Memory, full_text, words
 from agentmem.session import Message, Session
 from eval.errors import DataError
-from eval.harness import Run, scored
+from eval.harness import Benchmark, Run, scored
 from eval.metrics import unique_sessions, within
 from eval.reading import Row, find_layout, read_json
 from eval.settings import Settings
@@ -49,7 +49,7 @@ class Found(NamedTuple):
     ndcg: float
 
 
-class PersonaBench:
+class PersonaBench(Benchmark):
     """Questions about one person at one noise level are a unit; a document is a session.
 
     Two retrieval metrics are the authors'. Two more look at the written memory: how many of the gold values it holds,
@@ -65,8 +65,6 @@ class PersonaBench:
     folder = "personabench"
     metrics = ("recall@5", "ndcg@5", "value_recall")
     counts = frozenset(f"outdated_active{suffix}" for suffix in SUFFIXES.values())
-    guarded: frozenset[str] = frozenset()
-    serial = False
 
     def load(self, settings: Settings) -> list[Unit]:
         """A unit a person and noise level. `Subjective` questions are no cases, as officially."""

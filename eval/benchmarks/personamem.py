@@ -8,10 +8,10 @@ from itertools import groupby
 from agentmem.route import count_tokens
 from agentmem.session import Session
 from eval.benchmarks.personamem_data import FOLDER, SOURCE, Asked, History, load_histories
-from eval.harness import Run, chosen
-from eval.mcq import Question, metric_names, outcomes, question, with_suffix
+from eval.harness import Benchmark, Run, chosen
+from eval.mcq import Question, metric_names, outcomes, question, spread_of, with_suffix
 from eval.settings import Settings
-from eval.values import Case, Outcome, Score, Unit
+from eval.values import Case, Metric, Outcome, Score, Unit
 
 REFERENCE = "full"
 
@@ -19,7 +19,7 @@ DEFAULT_LIMIT = 60
 """Questions without --limit, a fixed subset stratified by type: a local reader takes a while over a full context."""
 
 
-class PersonaMem:
+class PersonaMem(Benchmark):
     """Questions of one history, each asked when exactly what it may see has been observed, in order, once.
 
     The reference is the full context: the last `full_context_tokens` of the visible history. cut_share is what part of
@@ -31,7 +31,6 @@ class PersonaMem:
     source = SOURCE
     folder = FOLDER
     metrics = (*metric_names(REFERENCE), "cut_share")
-    counts: frozenset[str] = frozenset()
     serial = True
 
     def __init__(self) -> None:
@@ -65,6 +64,10 @@ class PersonaMem:
             ):  # fmt: skip
                 yield _named(outcome, unit, visible, cut)
         memory.close()
+
+    def derived(self, outcomes: Sequence[Outcome], settings: Settings) -> dict[str, Metric]:
+        """The spread of a robustness run."""
+        return spread_of(outcomes, settings)
 
 
 class Placed(Question):

@@ -12,7 +12,7 @@ from agentmem.models.embed import Embedder, Remembering, get_embedder
 from agentmem.session import Session
 from eval.benchmarks import prefeval
 from eval.benchmarks.prefeval import Form, Pair, load_filler_conversations, load_pairs
-from eval.harness import Run, scored
+from eval.harness import Benchmark, Run, scored
 from eval.settings import Settings
 from eval.systems import UserMemory
 from eval.values import Case, Outcome, Score, Unit
@@ -33,7 +33,7 @@ class Wanted(Value):
     topic: str
 
 
-class PrefEvalImplicit:
+class PrefEvalImplicit(Benchmark):
     """identification@1 and mrr: the preference is ranked among all of its topic by what was written of the dialogue.
 
     A candidate's score is the best cosine with any of the memories' texts, conditions included and quotes not, by
@@ -54,11 +54,7 @@ class PrefEvalImplicit:
     about = "whether the memory written of a dialogue tells the implied preference from the others of its topic"
     source = prefeval.SOURCE
     folder = prefeval.FOLDER
-    metrics: tuple[str, ...] = ()
-    """A case has those of its form: see `_names`."""
-    counts: frozenset[str] = frozenset()
-    guarded: frozenset[str] = frozenset()
-    serial = False
+    metrics = ()  # a case has those of its form: see `_names`
 
     def load(self, settings: Settings) -> list[Unit]:
         """One unit, and one case, a dialogue; and one unit of the filler conversations, one case each."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from agentmem.config import Config, PresentationName
 from agentmem.generate import PRESENTATIONS, memory_prompt
@@ -10,17 +10,17 @@ from agentmem.memory import Preference
 from agentmem.session import Session
 from eval.benchmarks.prefeval import FOLDER, FORMS, SOURCE, Pair, filler_session, load_fillers, load_pairs
 from eval.errors import UnsupportedError
-from eval.harness import Run
-from eval.mcq import metric_names, outcomes, question, with_suffix
+from eval.harness import Benchmark, Run
+from eval.mcq import metric_names, outcomes, question, spread_of, with_suffix
 from eval.settings import Settings
 from eval.systems import Guarded, UserMemory
 from eval.systems.agentmem import DAY
-from eval.values import Case, Outcome, Unit
+from eval.values import Case, Metric, Outcome, Unit
 
 REFERENCE = "gold"
 
 
-class PrefEvalMCQ:
+class PrefEvalMCQ(Benchmark):
     """The classification task of PrefEval, letters replaced by the likelihood of the options where the reader is local.
 
     A case is a pair in one form (explicit, choice, persona), so bare names pool the forms. The memory is that of the
@@ -34,7 +34,6 @@ class PrefEvalMCQ:
     source = SOURCE
     folder = FOLDER
     metrics = metric_names(REFERENCE)
-    counts: frozenset[str] = frozenset()
     guarded = frozenset({"gain_share", "gain_share_length_controlled", *(f"gain_share_{form}" for form in FORMS)})
     serial = True
 
@@ -57,6 +56,10 @@ class PrefEvalMCQ:
         ):  # fmt: skip
             yield with_suffix(outcome, case.stratum)
         memory.close()
+
+    def derived(self, outcomes: Sequence[Outcome], settings: Settings) -> dict[str, Metric]:
+        """The spread of a robustness run."""
+        return spread_of(outcomes, settings)
 
 
 def _unit(pair: Pair, form: str, seed: int) -> Unit:

@@ -9,7 +9,7 @@ from agentmem.session import Session
 from eval.benchmarks import prefeval
 from eval.benchmarks.prefeval import FORMS, Form, Pair, filler_session, load_fillers, load_pairs
 from eval.errors import UnsupportedError
-from eval.harness import Run, chosen, scored
+from eval.harness import Benchmark, Run, chosen, scored
 from eval.metrics import unique_sources
 from eval.settings import Settings
 from eval.systems import BOTH, Guarded, UserMemory
@@ -37,7 +37,7 @@ class Asked(Value):
     """Whether it is also run exactly, the union being a short cut."""
 
 
-class PrefEvalRetrieval:
+class PrefEvalRetrieval(Benchmark):
     """recall@5 of the key message: hits are expanded in order into the messages they rest on, each once, cut at 5.
 
     Bare names are of hits from memories and turns together; _memory of written memories alone, _turns of turns alone.
@@ -58,9 +58,6 @@ class PrefEvalRetrieval:
     source = prefeval.SOURCE
     folder = prefeval.FOLDER
     metrics = tuple(f"recall@5_{form}_{n}" for form in FORMS for n in FILLERS)
-    counts: frozenset[str] = frozenset()
-    guarded: frozenset[str] = frozenset()
-    serial = False
 
     def load(self, settings: Settings) -> list[Unit]:
         """One unit a pair, one case a form."""

@@ -15,7 +15,7 @@ from agentmem.memory import Memory, Value, full_text
 from agentmem.route import MESSAGE_TOKENS, count_tokens
 from agentmem.session import Message, Session
 from eval.errors import DataError
-from eval.harness import Run, scored
+from eval.harness import Benchmark, Run, scored
 from eval.metrics import within
 from eval.reading import Row, find_layout, read_json, read_jsonl
 from eval.settings import Settings
@@ -67,7 +67,7 @@ class Query(Value):
     at: date | None = None
 
 
-class Stale:
+class Stale(Benchmark):
     """A chain is a unit and a case. Chains of one slot tell similar stories, so the bootstrap draws whole slots.
 
     What is current is read from the written memory, without a judge. Controls:
@@ -82,9 +82,6 @@ class Stale:
     )
     folder = "stale_chain"
     metrics = OF_MEMORY + OF_SEARCH
-    counts: frozenset[str] = frozenset()
-    guarded: frozenset[str] = frozenset()
-    serial = False
 
     def load(self, settings: Settings) -> list[Unit]:
         """One unit a chain, in the order of the files."""
@@ -102,7 +99,7 @@ class Stale:
     def run(self, unit: Unit, run: Run) -> Iterator[Outcome]:
         """Observe the sessions in the order of their dates, then look at the memory and ask the queries."""
         case = unit.cases[0]
-        names = self.metrics + (("overclosed",) if case.gold.lasting else ())
+        names = OF_MEMORY + OF_SEARCH + (("overclosed",) if case.gold.lasting else ())
         detail: dict[str, Any] = {"chain": [f"{state.date} {state.value}" for state in case.gold.chain]}
         memory = run.open()
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from agentmem.memory import Source, full_text
 from agentmem.route import count_tokens
 from agentmem.session import Session, make_session
-from eval.harness import Run, scored
+from eval.harness import Benchmark, Run, scored
 from eval.metrics import held, recall, unique_sources, within
 from eval.reading import Row, read_jsonl
 from eval.settings import Settings
@@ -22,7 +22,7 @@ CHATTER = "chatter"
 FILE = Path(__file__).parent.parent / "data" / "tiny.jsonl"
 
 
-class Tiny:
+class Tiny(Benchmark):
     """recall@5: the message that answers is among the first five found; value_recall: the active memory says the value.
 
     memory_tokens is what that memory costs, and false_memories what it should not have kept: whoever keeps everything
@@ -32,11 +32,7 @@ class Tiny:
     name = "tiny"
     about = "whether the telling message is found, and what it says is remembered; eight made-up users"
     source = "Ships with agentmem (eval/data/tiny.jsonl), Apache-2.0; --data may name another file of this form."
-    folder = ""
     metrics = ("recall@5", "value_recall", "memory_tokens", "false_memories")
-    counts: frozenset[str] = frozenset()
-    guarded: frozenset[str] = frozenset()
-    serial = False
 
     def load(self, settings: Settings) -> list[Unit]:
         """One unit a user."""
