@@ -177,7 +177,7 @@ def test_agentmem_forks_and_absorbs(many: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_shuffled_golds_are_never_found(many: Path, tmp_path: Path):
     report = run(PrefEvalRetrieval(), "bm25", many, tmp_path, shuffle_gold=True)
-    assert {metric.value for metric in report.metrics.values()} == {0}
+    assert {metric.value for name, metric in report.metrics.items() if not name.endswith("_memory")} == {0}
 
 
 def test_what_a_system_cannot_do_is_unscored_and_nothing_found_is_0(many: Path, tmp_path: Path):
