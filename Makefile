@@ -41,10 +41,10 @@ bench: .venv/.installed  ## benchmarks, as ratios inside one run
 DATA ?= ../shared/data
 RUNS ?= runs
 eval: .venv/.installed  ## every benchmark that has data in DATA, on seeded subsets, agentmem and all baselines (an hour)
-	$(PY) -m eval suite quick --data $(DATA) --out $(RUNS)/eval
+	$(PY) -m eval suite quick --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
 
 eval-full: .venv/.installed  ## the same on all cases; many hours, resumable
-	$(PY) -m eval suite full --data $(DATA) --out $(RUNS)/eval-full
+	$(PY) -m eval suite full --data $(DATA) --out $(RUNS)/eval-full $(if $(FRESH),--fresh)
 
 # An environment of its own: mem0 wants another protobuf than chromadb has here.
 .venv-peers/.installed: pyproject.toml
@@ -54,7 +54,7 @@ eval-full: .venv/.installed  ## the same on all cases; many hours, resumable
 	@touch $@
 
 eval-peers: .venv-peers/.installed  ## mem0 and langmem on the same subsets, beside agentmem
-	.venv-peers/bin/python -m eval suite peers --data $(DATA) --out $(RUNS)/eval
+	.venv-peers/bin/python -m eval suite peers --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
 
 eval-tables: .venv/.installed  ## write the tables of eval/README.md from eval/results
 	$(PY) -m eval table eval/results --into eval/README.md

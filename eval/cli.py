@@ -137,7 +137,10 @@ def compare(
     first, second = read_report(a), read_report(b)
     if first.benchmark != second.benchmark:
         raise ConfigError(f"{a} is of {first.benchmark}, {b} of {second.benchmark}: nothing to pair")
-    found = differences(read_outcomes(a), read_outcomes(b), seed=seed)
+    benchmark = get_benchmark(first.benchmark)
+    found = differences(
+        read_outcomes(a), read_outcomes(b), counts=benchmark.counts, guarded=benchmark.guarded, seed=seed
+    )
     table = Table("metric", f"A: {first.system}", f"B: {second.system}", "B − A", "95 %", "cases",
                   title=f"{first.benchmark}, the cases that both scored")  # fmt: skip
     for name, one in found.items():

@@ -9,6 +9,10 @@ class DataError(AgentMemError):
     """Benchmark data that is missing or cannot be read; names the file, the line, the field, and where to get it."""
 
 
+class MissingDataError(DataError):
+    """The data of a benchmark is not there at all."""
+
+
 class UnsupportedError(AgentMemError):
     """A system cannot do what a metric asks of it; the metric is then unscored, with this as the reason."""
 

@@ -16,13 +16,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from agentmem.errors import AgentMemError
+from agentmem.errors import AgentMemError, ConfigError
 from eval.errors import DataError, SystemFailedError, UnsupportedError
 from eval.runs import RunFile, fingerprint, write_whole
 from eval.settings import Settings
 from eval.stats import metrics_of
 from eval.systems import Guarded, System, SystemSpec, UserMemory, make_system, usage_of
-from eval.values import Case, Cost, Metric, Outcome, Report, Score, Unit
+from eval.values import Case, Cost, Metric, Outcome, Report, Score, Unit, unscored
 
 
 class Benchmark:
@@ -40,7 +40,7 @@ class Benchmark:
     counts: Set[str] = frozenset()
     """Metrics that are a sum over the cases."""
     guarded: Set[str] = frozenset()
-    """Shares whose denominator may be nothing: None unless its interval excludes 0."""
+    """How the names of shares begin whose denominator may be nothing: None unless its interval excludes 0."""
     serial: bool = False
     """Whether units are run in one process: a large reader does not fit twice."""
 
@@ -95,11 +95,16 @@ def timed() -> Iterator[list[float]]:
 
 
 def scored(names: Sequence[str], score: Callable[[], dict[str, Score]]) -> dict[str, Score]:
-    """The scores, or these names unscored with the reason why it failed."""
+    """The scores, or these names unscored with the reason why it failed.
+
+    Raises ConfigError: a wrong setting is not about one case.
+    """
     try:
         return score()
+    except ConfigError:
+        raise
     except AgentMemError as error:
-        return {name: Score(value=None, reason=str(error)) for name in names}
+        return unscored(names, str(error), retry=not isinstance(error, UnsupportedError))
 
 
 # -- choosing cases -------------------------------------------------------------------------------------------------
@@ -139,6 +144,9 @@ def with_shuffled_golds(units: Sequence[Unit], rng: random.Random) -> list[Unit]
     """Every case with the gold of another case: of the same unit where it has several, else of another unit."""
     alone = [case for unit in units if len(unit.cases) == 1 for case in unit.cases]
     golds = dict(zip((case.id for case in alone), _moved([case.gold for case in alone], rng), strict=True))
+    others = [case.gold for unit in units for case in unit.cases if case not in alone]
+    if len(alone) == 1 and others:  # nothing to change places with
+        golds = {alone[0].id: rng.choice(others)}
     for unit in units:
         if len(unit.cases) > 1:
             own = _moved([case.gold for case in unit.cases], rng)
@@ -190,18 +198,20 @@ def evaluate(
     if not units:
         raise DataError(f"{benchmark.name}: no cases in {settings.data}")
     wanted = {case.id for unit in units for case in unit.cases}
-    folder = settings.data / benchmark.folder if benchmark.folder else settings.data
-    lines = RunFile(out.with_suffix(".jsonl"), fingerprint(benchmark.name, spec, settings, folder), fresh)
-    done = {outcome.case: outcome for outcome in lines.read() if outcome.case in wanted}
+    lines = RunFile(out.with_suffix(".jsonl"), fingerprint(benchmark.name, spec, settings), fresh)
+    kept = [outcome for outcome in lines.read() if outcome.case in wanted]
+    done = {outcome.case: outcome for outcome in kept if not any(score.retry for score in outcome.scores.values())}
     todo = [unit for unit in units if any(case.id not in done for case in unit.cases)]
     progress(len(done), len(wanted))
     started = time.perf_counter()
     with lines:
-        for fresh_ones in _run_all(benchmark, spec, settings, todo, jobs):
-            lines.write(fresh_ones)
-            done |= {outcome.case: outcome for outcome in fresh_ones}
-            progress(len(done), len(wanted))
-        seconds = lines.add_seconds(time.perf_counter() - started)
+        try:
+            for fresh_ones in _run_all(benchmark, spec, settings, todo, jobs):
+                lines.write(fresh_ones)
+                done |= {outcome.case: outcome for outcome in fresh_ones}
+                progress(len(done), len(wanted))
+        finally:  # also of a run that is stopped
+            seconds = lines.add_seconds(time.perf_counter() - started)
     config = {
         "date": time.strftime("%Y-%m-%d"),
         "system": {**spec.model_dump(mode="json"), **system.config},
@@ -282,13 +292,15 @@ class _Worker:
             try:
                 for outcome in self._benchmark.run(unit, run):
                     found[outcome.case] = outcome
+            except ConfigError:  # a wrong setting is not about one case
+                raise
             except AgentMemError as error:
                 reason, trace = str(error), "" if isinstance(error, UnsupportedError) else traceback.format_exc()
         rest = [case for case in unit.cases if case.id not in found]
         assert reason or not rest, f"{self._benchmark.name}: no outcome for {rest[0].id}"
         for case in rest:
             detail = {"error": reason, **({"traceback": trace} if trace else {})}
-            scores = {name: Score(value=None, reason=reason) for name in self._benchmark.metrics}
+            scores = unscored(self._benchmark.metrics, reason, retry=bool(trace))
             found[case.id] = Outcome(case=case.id, group=case.group, scores=scores, detail=detail)
         share, used = passed[0] / len(unit.cases), usage_of(self._system) - before
         first = found[unit.cases[0].id]  # what writing the memory took is of the unit: counted with its first case

@@ -34,19 +34,25 @@ def ndcg(found: Sequence[object], gold: Collection[object], k: int) -> float:
     return gain / best
 
 
+def first_said(memory: Memory) -> tuple[date, int]:
+    """When a memory was first said, to order memories by: its day, and the turn it rests on first."""
+    return memory.valid_at or date.min, min((evidence.turn for evidence in memory.evidence), default=0)
+
+
 def within(memories: Iterable[Memory], budget: int) -> list[Memory]:
     """The active memories that fit into `budget` tokens, the newest first; undated ones count as the oldest.
 
-    The same cut for every system: what is kept longest ago falls out first.
+    The same cut for every system: what was said longest ago falls out first, of equals what comes first in the list. A
+    memory that does not fit is left out, and shorter older ones may follow.
     """
     active = [memory for memory in memories if memory.status == "active"]
-    active.sort(key=lambda memory: memory.valid_at or date.min, reverse=True)
+    newest = sorted(enumerate(active), key=lambda one: (first_said(one[1]), one[0]), reverse=True)
     kept, left = [], budget
-    for memory in active:
-        left -= count_tokens(full_text(memory)) + MESSAGE_TOKENS
-        if left < 0:
-            break
-        kept.append(memory)
+    for _, memory in newest:
+        cost = count_tokens(full_text(memory)) + MESSAGE_TOKENS
+        if cost <= left:
+            kept.append(memory)
+            left -= cost
     return kept
 
 

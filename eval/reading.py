@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eval.errors import DataError
+from eval.errors import DataError, MissingDataError
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ def read_text(path: Path, source: str) -> str:
     try:
         return path.read_text("utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{path}: no such file. {source}") from None
+        raise MissingDataError(f"{path}: no such file. {source}") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
     except OSError as error:
@@ -129,7 +129,7 @@ def find_layout(data: Path, layouts: Mapping[str, str], source: str, folder: str
                 return layout, home
     looked = " nor ".join(layouts.values())
     where = f"{data / folder} and {data}" if folder else f"{data}"
-    raise DataError(f"{where}: neither {looked} is there. {source}")
+    raise MissingDataError(f"{where}: neither {looked} is there. {source}")
 
 
 def _short(value: Any) -> str:

@@ -29,7 +29,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
 """What a benchmark is read for first; the other metrics are folded away."""
 
 LOWER_IS_BETTER = re.compile(
-    r"^(false_memories|outdated_active|overclosed|traces|tokens|cut_share|union_gap|memory_tokens)"
+    r"^(false_memories|outdated_active|overclosed|traces|tokens|cut_share|spread|union_gap|memory_tokens)"
 )
 
 _SHARE = re.compile(r"^(?!tokens|false_memories|outdated_active|traces|memory_tokens|memories)")
@@ -51,7 +51,7 @@ def shown(value: float | None) -> str:
 
 def read_reports(folder: Path) -> list[Report]:
     """All reports of a folder, by benchmark. Raises DataError when there is none."""
-    paths = sorted(path for path in folder.glob("*.json") if "--" in path.name)
+    paths = sorted(folder.glob("*.json"))
     if not paths:
         raise DataError(f"{folder}: no reports; `python -m eval run` writes them")
     order = list(HEADLINES)
@@ -163,7 +163,8 @@ def markdown(reports: Sequence[Report]) -> str:
 
 def _markdown(cell: Cell) -> str:
     value = f"**{cell.value}**" if cell.best else cell.value
-    return f"{value} ({cell.ci})" if cell.ci else value
+    notes = "; ".join(filter(None, (cell.ci, cell.note)))
+    return f"{value} ({notes})" if notes else value
 
 
 def _by_benchmark(reports: Sequence[Report]) -> list[tuple[str, list[Report]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from eval.errors import DataError
 from eval.settings import Settings
 from eval.systems import SystemSpec
 from eval.values import Outcome, Report
+
+_SOURCES = {".py", ".md", ".json", ".jsonl", ".safetensors"}
 
 
 def read_outcomes(report: Path) -> list[Outcome]:
@@ -75,7 +78,8 @@ class RunFile:
     def _check(self, fingerprint: str) -> None:
         if self._fingerprint is not None and fingerprint != self._fingerprint:
             raise ConfigError(
-                f"{self._path} holds cases of a run with other settings, data or code; give another --out, or --fresh"
+                f"{self._path} holds cases of a run with other settings, data or code; give another --out, or --fresh "
+                "(make: FRESH=1)"
             )
 
     def __enter__(self) -> RunFile:
@@ -100,7 +104,7 @@ class RunFile:
         """Add a line. The file is made with the first one: a run that could not begin leaves nothing behind."""
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            new = not self._path.exists()
+            new = not self._path.exists() or not self._path.stat().st_size
             self._file = self._path.open("a", encoding="utf-8")
             if new:
                 self._append({"fingerprint": self._fingerprint})
@@ -108,35 +112,35 @@ class RunFile:
         self._file.flush()
 
 
-def fingerprint(benchmark: str, spec: SystemSpec, settings: Settings, folder: Path) -> str:
-    """What a run's cases depend on. The limit is not in it: a larger run takes over the cases of a smaller one.
-
-    Args:
-        benchmark: its name.
-        spec: the system.
-        settings: of the run.
-        folder: of the benchmark's data.
-    """
-    facts: list[Any] = [benchmark, spec.model_dump(mode="json"), _code(), _stamps(folder)]
+def fingerprint(benchmark: str, spec: SystemSpec, settings: Settings) -> str:
+    """What a run's cases depend on. The limit is not in it: a larger run takes over the cases of a smaller one."""
+    facts: list[Any] = [benchmark, spec.model_dump(mode="json"), _code(), _own_code(spec), _stamps(settings.data)]
     facts.append(settings.model_dump(mode="json", exclude={"limit", "groups", "data"}))
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @functools.cache
 def _code() -> str:
-    """Digest of agentmem's and the evaluations' own sources: other code may give other outcomes."""
+    """Digest of agentmem's and the evaluations' own sources, prompts and labels: others may give other outcomes."""
     digest = hashlib.sha256()
     for package in (agentmem.__file__, __file__):
-        for path in sorted(Path(package).parent.rglob("*.py")):
-            digest.update(path.read_bytes())
+        for path in sorted(Path(package).parent.rglob("*")):
+            if path.suffix in _SOURCES and "results" not in path.parts:
+                digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _stamps(folder: Path) -> list[tuple[str, int]]:
-    if not folder.is_dir():
-        return []
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return [(path.name, path.stat().st_size) for path in files]
+def _own_code(spec: SystemSpec) -> str:
+    """Digest of the module of a user's own system."""
+    found = importlib.util.find_spec(spec.label.partition(":")[0]) if "." in spec.label.partition(":")[0] else None
+    origin = Path(found.origin) if found is not None and found.origin else None
+    return hashlib.sha256(origin.read_bytes()).hexdigest() if origin is not None and origin.is_file() else ""
+
+
+def _stamps(data: Path) -> list[tuple[str, int, int]]:
+    """Name, size and time of every file of the data, which may also be one file."""
+    files = sorted(path for path in data.rglob("*") if path.is_file()) if data.is_dir() else [data]
+    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -66,14 +66,17 @@ def metrics_of(
     Args:
         outcomes: of one run.
         counts: metrics that are a sum instead of a mean.
-        guarded: metrics whose value is None unless the interval of their denominator excludes 0.
+        guarded: beginnings of the names of metrics that are None unless the interval of their denominator excludes 0.
         seed: of the bootstrap.
     """
     scores: dict[str, list[tuple[str, Score]]] = {}
     for outcome in outcomes:
         for name, score in outcome.scores.items():
             scores.setdefault(name, []).append((outcome.group, score))
-    return {name: _metric(own, count=name in counts, guard=name in guarded, seed=seed) for name, own in scores.items()}
+    return {
+        name: _metric(own, count=name in counts, guard=name.startswith(tuple(guarded)), seed=seed)
+        for name, own in scores.items()
+    }
 
 
 def _metric(scores: Sequence[tuple[str, Score]], *, count: bool, guard: bool, seed: int) -> Metric:
@@ -123,8 +126,18 @@ class Difference(NamedTuple):
     n: int
 
 
-def differences(a: Iterable[Outcome], b: Iterable[Outcome], *, seed: int = 0) -> dict[str, Difference]:
-    """For each metric of both runs the paired difference b − a with its bootstrap interval over groups."""
+def differences(
+    a: Iterable[Outcome],
+    b: Iterable[Outcome],
+    *,
+    counts: Set[str] = frozenset(),
+    guarded: Set[str] = frozenset(),
+    seed: int = 0,
+) -> dict[str, Difference]:
+    """For each metric of both runs the paired difference b − a with its bootstrap interval over groups.
+
+    Guarded shares are left out: a difference of two of them means nothing where a denominator may be nothing.
+    """
     other = {outcome.case: outcome for outcome in b}
     pairs: dict[str, list[tuple[str, Score, Score]]] = {}
     for outcome in a:
@@ -133,22 +146,25 @@ def differences(a: Iterable[Outcome], b: Iterable[Outcome], *, seed: int = 0) ->
             against = twin.scores.get(name) if twin else None
             if score.value is not None and against is not None and against.value is not None:
                 pairs.setdefault(name, []).append((outcome.group, score, against))
-    return {name: _difference(own, seed) for name, own in pairs.items()}
+    shares = tuple(guarded)
+    return {name: _difference(own, seed, name in counts) for name, own in pairs.items() if not name.startswith(shares)}
 
 
-def _difference(pairs: Sequence[tuple[str, Score, Score]], seed: int) -> Difference:
+def _difference(pairs: Sequence[tuple[str, Score, Score]], seed: int, count: bool) -> Difference:
     groups = [group for group, _, _ in pairs]
     columns = [
         _by_group(groups, [getattr(pair[place], field) or 0.0 for pair in pairs])
         for place in (1, 2)
         for field in ("value", "weight")
     ]
+    if count:  # a sum: every weight is that of the whole
+        columns[1] = columns[3] = np.full(len(columns[0]), 1 / len(columns[0]))
     a, b = _ratio(columns[0].sum(), columns[1].sum()), _ratio(columns[2].sum(), columns[3].sum())
     difference = None if a is None or b is None else b - a
-    count = len(columns[0])
-    if difference is None or count < 2:
+    size = len(columns[0])
+    if difference is None or size < 2:
         return Difference(a, b, difference, None, len(pairs))
-    drawn_RG = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+    drawn_RG = np.random.default_rng(seed).integers(0, size, (RESAMPLES, size))
     sums = [column[drawn_RG].sum(1) for column in columns]
     defined = (sums[1] != 0) & (sums[3] != 0)
     gaps = sums[2][defined] / sums[3][defined] - sums[0][defined] / sums[1][defined]

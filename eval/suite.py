@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from agentmem.errors import AgentMemError
 from eval.benchmarks import get_benchmark
-from eval.errors import DataError
+from eval.errors import MissingDataError
 from eval.harness import evaluate
 from eval.settings import Settings
 from eval.systems import SystemSpec
@@ -88,7 +88,7 @@ def run_suite(
             try:
                 with progress(f"{entry.benchmark} {system}") as bar:
                     evaluate(benchmark, SystemSpec(label=system), settings, path, jobs=jobs, fresh=fresh, progress=bar)
-            except DataError as error:
+            except MissingDataError as error:
                 say(f"skipped {entry.benchmark}: {error}")
                 break
             except AgentMemError as error:

@@ -44,6 +44,8 @@ class Score(Value):
     weight: float = 1.0
     """What the value counts against: 1 for a mean, user turns / 100 for a rate per 100 turns, …"""
     reason: str = ""
+    retry: bool = False
+    """It failed, and might not another time: the case is run again when the run is taken up."""
 
 
 class Outcome(Value):
@@ -90,6 +92,6 @@ class Report(Value):
     config: dict[str, Any]
 
 
-def unscored(names: Iterable[str], reason: str) -> dict[str, Score]:
+def unscored(names: Iterable[str], reason: str, *, retry: bool = False) -> dict[str, Score]:
     """The same reason for each of these metrics."""
-    return {name: Score(value=None, reason=reason) for name in names}
+    return {name: Score(value=None, reason=reason, retry=retry) for name in names}

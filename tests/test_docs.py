@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agentmem.cli import app
+from eval.report import BEGIN, END, markdown, read_reports
 
 HOME = Path(__file__).parent.parent
 README = (HOME / "README.md").read_text(encoding="utf-8")
@@ -43,9 +44,15 @@ def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_make_targets_that_documents_name_exist() -> None:
     makefile = (HOME / "Makefile").read_text(encoding="utf-8")
-    for page in [HOME / "README.md", HOME / "LOG.md", *HOME.glob("docs/*.md")]:
+    for page in [HOME / "README.md", HOME / "LOG.md", HOME / "eval" / "README.md", *HOME.glob("docs/*.md")]:
         for target in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"{page.name}: make {target}"
+
+
+def test_the_tables_of_the_evaluations_are_those_of_the_kept_reports() -> None:
+    """`make eval-tables` wrote them."""
+    written = (HOME / "eval" / "README.md").read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip()
+    assert written == markdown(read_reports(HOME / "eval" / "results"))
 
 
 def test_what_nouns_and_readme_point_to_is_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from agentmem.errors import ConfigError
-from agentmem.memory import Hit
+from agentmem.memory import Hit, Memory
+from agentmem.models.chat import get_chat_model
 from agentmem.session import Session, make_session
 from eval.benchmarks import NAMES, get_benchmark
 from eval.benchmarks.tiny import Tiny
 from eval.errors import DataError
-from eval.harness import Benchmark, Run, chosen, evaluate
-from eval.runs import read_outcomes, read_report
+from eval.harness import Benchmark, Run, chosen, evaluate, scored
+from eval.runs import fingerprint, read_outcomes, read_report
 from eval.settings import Settings
 from eval.systems import SystemSpec, UserMemory, turn_hit
 from eval.values import Case, Outcome, Score, Unit
@@ -217,3 +219,96 @@ def test_every_benchmark_says_what_it_is_and_what_is_missing(name: str, tmp_path
 def test_a_turn_stands_for_itself() -> None:
     hit = turn_hit(make_session([{"role": "user", "content": "Hello"}], id="s"), 0, 0.5, "why")
     assert (hit.id, hit.text, hit.sources[0].session, hit.sources[0].turn) == ("s#0", "Hello", "s", 0)
+
+
+class Flaky(UserMemory):
+    """Fails as long as the environment says so."""
+
+    name = "flaky"
+
+    def observe(self, session: Session) -> None:
+        if os.environ.get("FLAKY"):
+            raise RuntimeError("no connection")
+
+    def search(self, query: str, k: int, **asked: object) -> Sequence[Hit]:
+        return []
+
+
+class FlakySystem(FailingSystem):
+    name = "flaky"
+
+    def open(self, folder: Path) -> UserMemory:
+        return Flaky()
+
+
+def test_what_failed_is_tried_again_and_what_cannot_be_done_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = SystemSpec(label="tests.test_eval_harness:FlakySystem")
+    monkeypatch.setenv("FLAKY", "1")
+    assert evaluate(Tiny(), spec, Settings(limit=6), tmp_path / "run.json").metrics["recall@5"].unscored == 6
+    monkeypatch.delenv("FLAKY")
+    again = evaluate(Tiny(), spec, Settings(limit=6), tmp_path / "run.json")
+    assert (again.metrics["recall@5"].n, again.metrics["recall@5"].unscored) == (6, 0)
+    seen: list[tuple[int, int]] = []
+    evaluate(
+        Tiny(), spec, Settings(limit=6), tmp_path / "run.json", progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen[0] == (6, 6)  # value_recall cannot be had of it, however often it is asked
+
+
+class Wrong(Flaky):
+    def memories(self) -> Sequence[Memory]:
+        return ["a string"]  # type: ignore[list-item]
+
+
+class WrongSystem(FailingSystem):
+    def open(self, folder: Path) -> UserMemory:
+        return Wrong()
+
+
+def test_a_system_that_gives_something_else_is_told_what_was_expected(tmp_path: Path) -> None:
+    spec = SystemSpec(label="tests.test_eval_harness:WrongSystem")
+    evaluate(Tiny(), spec, Settings(limit=1), tmp_path / "run.json")
+    reason = read_outcomes(tmp_path / "run.json")[0].scores["value_recall"].reason
+    assert reason == "failing: memories: gave a str, not a Hit or a memory of agentmem.memory"
+
+
+def test_a_changed_system_of_ones_own_is_not_mixed_with_its_old_cases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "mine"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "own.py").write_text("from tests.test_eval_harness import FlakySystem as Mine\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    spec = SystemSpec(label="mine.own:Mine")
+    before = fingerprint("tiny", spec, Settings())
+    assert fingerprint("tiny", spec, Settings()) == before
+    (package / "own.py").write_text("from tests.test_eval_harness import FailingSystem as Mine\n")
+    assert fingerprint("tiny", spec, Settings()) != before
+
+
+def test_other_data_is_other_data(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "rows.jsonl").write_text("{}\n")
+    before = fingerprint("forget", BM25, Settings(data=tmp_path))
+    (tmp_path / "deep" / "rows.jsonl").write_text("{ }\n")
+    assert fingerprint("forget", BM25, Settings(data=tmp_path)) != before
+
+
+def test_a_wrong_setting_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        evaluate(NeedsReader(), BM25, Settings(reader="openai:nothing"), tmp_path / "run.json")
+
+
+class NeedsReader(Forgetful):
+    name = "needs-reader"
+
+    def run(self, unit: Unit, run: Run) -> Iterator[Outcome]:
+        for case in unit.cases:
+            yield Outcome(case=case.id, group="u", scores=scored(["m"], lambda: {"m": Score(value=len(_reader(run)))}))
+
+
+def _reader(run: Run) -> str:
+    return str(get_chat_model(run.settings.reader))

@@ -113,9 +113,9 @@ def test_closing_before_the_next_value_was_said_is_a_mistake():
 
 
 def test_the_last_value_must_be_active_within_the_budget():
-    memories = [fact("a", "Uses Go", "2025-09-10"), fact("b", "x" * 400, "2025-12-01")]
+    memories = [fact("a", "Uses Go", "2025-09-10"), fact("b", "x" * 380, "2025-12-01")]
     assert chain_scores(memories, CHAIN, 2000)["current_active"].value == 1
-    assert chain_scores(memories, CHAIN, 100)["current_active"].value == 0  # 104 tokens of newer memory come first
+    assert chain_scores(memories, CHAIN, 100)["current_active"].value == 0  # 99 tokens of newer memory come first
     closed = [fact("a", "Uses Go", "2025-09-10", "2025-10-10")]
     assert chain_scores(closed, CHAIN, 2000)["current_active"].value == 0
 
@@ -128,7 +128,10 @@ def test_overclosed_counts_what_rests_on_labelled_turns():
         fact("d", "Jogs and swims", "2025-02-01", None, ("s01", 2), ("s02", 0)),
         fact("e", "Sails", "2025-01-05", "2025-02-01", ("s03", 0)),  # not labelled
     ]
-    assert overclosed(memories, [(0, 0), (1, 2)]) == Score(value=0, weight=4)
+    assert overclosed(memories, [(0, 0), (1, 2)]) == Score(value=1, weight=4)  # an older twin has not taken over
+    merged = [memories[0], memories[1].model_copy(update={"valid_at": date(2025, 6, 15)}), *memories[2:]]
+    assert overclosed(merged, [(0, 0), (1, 2)]) == Score(value=0, weight=4)
+    assert overclosed(memories, [(9, 9)]).value is None
     told_apart = memories[0].model_copy(update={"evidence": (Evidence(quote="bees", session="s00", turn=0),)})
     assert overclosed([told_apart, *memories[1:]], [(0, 0), (1, 2)]) == Score(value=1, weight=4)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.stats import differences, interval, metrics_of
+from eval.stats import differences, interval, metrics_of, spread
 from eval.values import Outcome, Score
 
 
@@ -102,3 +102,23 @@ def test_a_difference_is_paired_by_case() -> None:
 def test_a_case_that_one_run_could_not_score_is_not_compared() -> None:
     found = differences(outcomes(("a", 1.0), ("b", None)), outcomes(("a", 0.0), ("b", 1.0)))["m"]
     assert (found.n, found.difference, found.ci95) == (1, -1.0, None)
+
+
+def test_a_difference_of_counts_is_a_difference_of_sums_and_shares_are_left_out() -> None:
+    a = outcomes(("a", 1.0), ("b", 1.0), ("c", 0.0), name="lost")
+    b = outcomes(("a", 0.0), ("b", 0.0), ("c", 0.0), name="lost")
+    found = differences(a, b, counts=frozenset({"lost"}))["lost"]
+    assert (found.a, found.b, found.difference) == pytest.approx((2.0, 0.0, -2.0))
+    shares = outcomes(("a", 1.0), ("b", 1.0), name="gain_share_choice")
+    assert differences(shares, shares, guarded=frozenset({"gain_share"})) == {}
+
+
+def test_spread_is_the_best_minus_the_worst_over_the_cases_that_have_all() -> None:
+    rows = [
+        Outcome(case=f"{n}", group=f"{n}", scores={"x": Score(value=float(n < 6)), "y": Score(value=float(n < 2))})
+        for n in range(10)
+    ]
+    rows.append(Outcome(case="z", group="z", scores={"x": Score(value=1.0), "y": Score(value=None, reason="failed")}))
+    found = spread(rows, ["x", "y"])
+    assert (found.value, found.n, found.unscored) == (pytest.approx(0.4), 10, 1)
+    assert found.ci95 is not None and 0 <= found.ci95[0] <= 0.4 <= found.ci95[1]

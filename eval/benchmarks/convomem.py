@@ -56,6 +56,8 @@ class ConvoMem(Benchmark):
 
     router_accuracy is the published accuracy of the system that stands for the route agentmem would take (see
     convomem_router), best_accuracy that of the better of the two: no model answers anything here.
+
+    Questions that name no evidence message have nothing to be found, and are left out of recall.
     """
 
     name = "convomem"

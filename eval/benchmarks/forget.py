@@ -189,6 +189,8 @@ def traces_in(texts: Iterable[str | bytes], own: Sequence[str]) -> list[str]:
 def _kept(memory: UserMemory, others: set[str], detail: dict[str, Any]) -> dict[str, Score]:
     still = {full_text(one) for one in _active(memory)}
     detail["lost"] = sorted(others - still)
+    if not others:
+        return unscored(["kept"], "nothing else was remembered")
     return {"kept": Score(value=len(others & still), weight=len(others))}
 
 

@@ -86,7 +86,7 @@ class PersonaBench(Benchmark):
                 yield Outcome(
                     case=case.id,
                     group=case.group,
-                    scores=_named(unscored(self.metrics, str(error)), case),
+                    scores=_named(unscored(self.metrics, str(error), retry=True), case),
                     detail={"error": str(error)},
                 )
             return

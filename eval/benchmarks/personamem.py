@@ -31,17 +31,13 @@ class PersonaMem(Benchmark):
     source = SOURCE
     folder = FOLDER
     metrics = (*metric_names(REFERENCE), "cut_share")
+    guarded = frozenset({"gain_share"})
     serial = True
-
-    def __init__(self) -> None:
-        self.guarded = frozenset({"gain_share", "gain_share_length_controlled"})
-        """And, once loaded, those of the data's question types."""
 
     def load(self, settings: Settings) -> list[Unit]:
         """One unit a history; without a limit only DEFAULT_LIMIT of the questions."""
         units = [_unit(history, settings.seed) for history in load_histories(settings)]
         units = [unit for unit in units if unit.cases]
-        self.guarded |= {f"gain_share_{case.stratum}" for unit in units for case in unit.cases}
         if settings.limit is not None:
             return units
         fixed = settings.model_copy(update={"limit": DEFAULT_LIMIT, "seed": 0, "shuffle_gold": False})

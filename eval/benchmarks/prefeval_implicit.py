@@ -13,6 +13,7 @@ from agentmem.session import Session
 from eval.benchmarks import prefeval
 from eval.benchmarks.prefeval import Form, Pair, load_filler_conversations, load_pairs
 from eval.harness import Benchmark, Run, scored
+from eval.metrics import first_said
 from eval.settings import Settings
 from eval.systems import UserMemory
 from eval.values import Case, Outcome, Score, Unit
@@ -121,9 +122,9 @@ def _by_rank(rank: int | None) -> tuple[Score, Score]:
 
 
 def foremost(memories: Sequence[Memory]) -> list[Memory]:
-    """The active memories that count: the most confident, of equals the older."""
+    """The active memories that count: the most confident, of equals those that were said first."""
     active = [memory for memory in memories if memory.status == "active"]
-    return sorted(active, key=lambda memory: -memory.confidence)[:MOST]
+    return sorted(active, key=lambda memory: (-memory.confidence, first_said(memory)))[:MOST]
 
 
 def _written(run: Run, session: Session) -> Sequence[Memory]:

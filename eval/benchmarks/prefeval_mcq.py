@@ -34,7 +34,7 @@ class PrefEvalMCQ(Benchmark):
     source = SOURCE
     folder = FOLDER
     metrics = metric_names(REFERENCE)
-    guarded = frozenset({"gain_share", "gain_share_length_controlled", *(f"gain_share_{form}" for form in FORMS)})
+    guarded = frozenset({"gain_share"})
     serial = True
 
     def load(self, settings: Settings) -> list[Unit]:

@@ -139,7 +139,7 @@ class _Dialogue:
         fillers: UserMemory = self._run.once(f"fillers {n}", lambda: _observed_fillers(self._run, n))
         try:
             union = fillers.fork(self._run.folder / f"{self._session.id.replace('/', '-')}-{n}")
-            union.absorb(self._observed())
+            union.absorb(self._observed(), first=True)  # as the authors order them
         except UnsupportedError:
             return observed_in_order(self._run, self._session, n)
         return union

@@ -107,7 +107,10 @@ class Stale(Benchmark):
                 memory.observe(session)
         except AgentMemError as error:
             yield Outcome(
-                case=case.id, group=case.group, scores=unscored(names, str(error)), detail={"error": str(error)}
+                case=case.id,
+                group=case.group,
+                scores=unscored(names, str(error), retry=True),
+                detail={"error": str(error)},
             )
             return
         of_memory = OF_MEMORY + (("overclosed",) if case.gold.lasting else ())
@@ -181,8 +184,9 @@ def _closed_in_time(memories: Sequence[Memory], successor: date) -> bool:
 def overclosed(memories: Sequence[Memory], lasting: Iterable[tuple[int, int]]) -> Score:
     """The share of the memories resting on labelled turns that were closed though nothing ended them.
 
-    A closed memory whose evidence an active one has taken over (two were merged, one was reworded) is not lost and
-    does not count as closed. Chains of a run count by their memories. A system that gives no evidence has none.
+    A closed memory that a later one has taken over (two were merged, one was reworded) is not lost and does not count
+    as closed: an active memory rests on all of its evidence, and on more or since the closing. Chains of a run count by
+    their memories. Unscored where no memory rests on such a turn, as of a system that gives no evidence.
 
     Args:
         memories: all, active and closed.
@@ -190,10 +194,18 @@ def overclosed(memories: Sequence[Memory], lasting: Iterable[tuple[int, int]]) -
     """
     labelled = {(session_id(session), turn) for session, turn in lasting}
     resting = [one for one in memories if labelled & {(said.session, said.turn) for said in one.evidence}]
-    active = [set(one.evidence) for one in memories if one.status == "active"]
-    lost = [one for one in resting
-            if one.status == "closed" and not any(set(one.evidence) <= kept for kept in active)]  # fmt: skip
+    if not resting:
+        return Score(value=None, reason="no memory rests on a labelled turn")
+    lost = [one for one in resting if one.status == "closed" and not any(_took_over(other, one) for other in memories)]
     return Score(value=len(lost), weight=len(resting))
+
+
+def _took_over(new: Memory, old: Memory) -> bool:
+    """Whether an active memory holds what a closed one rested on, since its closing or with more evidence."""
+    if new.status != "active" or not set(old.evidence) <= set(new.evidence):
+        return False
+    later = bool(new.valid_at and old.invalid_at and new.valid_at >= old.invalid_at)
+    return later or len(set(new.evidence)) > len(set(old.evidence))
 
 
 def _of_memory(memories: Sequence[Memory], gold: Gold, budget: int, detail: dict[str, Any]) -> dict[str, Score]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from agentmem.memory import Source, full_text
 from agentmem.route import count_tokens
 from agentmem.session import Session, make_session
+from eval.errors import UnsupportedError
 from eval.harness import Benchmark, Run, scored
 from eval.metrics import held, recall, unique_sources, within
 from eval.reading import Row, read_jsonl
@@ -78,7 +79,10 @@ def _false_memories(memory: UserMemory, talks: Sequence[Session]) -> dict[str, S
     """Memories that rest on the chatter, in which there is nothing to remember, per 100 user turns of it."""
     ids = {session.id for session in talks if session.id.startswith(CHATTER)}
     turns = sum(message.role == "user" for session in talks if session.id in ids for message in session.messages)
-    wrong = [one for one in memory.memories() if any(evidence.session in ids for evidence in one.evidence)]
+    written = memory.memories()
+    if any(not one.evidence for one in written):
+        raise UnsupportedError(f"{memory.name} does not say what its memories rest on")
+    wrong = [one for one in written if any(evidence.session in ids for evidence in one.evidence)]
     return {"false_memories": Score(value=len(wrong), weight=turns / 100)}
 
 

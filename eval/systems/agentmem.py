@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from eval.systems import SystemSpec
 
 DAY = date(2026, 1, 1)
-"""The day of every answer, so that prompts, and with them cached answers, do not depend on when a run is made."""
+"""The day of every answer, and of conversations that do not say theirs: nothing depends on when a run is made."""
 
 _LARGE = 10**9
 _BUDGETS = {
@@ -77,6 +77,8 @@ class _AgentMemory(UserMemory):
         self._agent.observe_graph = build(self._agent.nodes, [step for step in OBSERVE if step != "index"], "observe")
 
     def observe(self, session: Session) -> None:
+        if session.date is None:
+            session = session.model_copy(update={"date": DAY})
         with get_usage_metadata_callback() as calls:  # a prompted policy asks a chat model
             observed = self._agent.observe(session)
         for used in calls.usage_metadata.values():
@@ -96,19 +98,31 @@ class _AgentMemory(UserMemory):
         return [said for said, one in zip(profile, instructions, strict=True) if one.id in chosen]
 
     def context(self, request: str, *, budget: int = 2000) -> Context:
-        agent = self._agent
-        if budget != self._config.memory_budget and self._config.memory_budget not in (0, _LARGE):
-            config = self._config.model_copy(update={"memory_budget": budget})
-            agent = Agent("user", root=self._folder, config=config, embedder=self._embedder)
-        found = agent.context([{"role": "user", "content": request}], today=DAY)
-        return Context(text=found.text, tokens=count_tokens(found.text), route=found.route)
+        routed = self._config.memory_budget not in (0, _LARGE)
+        settings = {"memory_budget": budget} if routed else {}
+        k = self._config.k
+        while True:
+            config = self._config.model_copy(update={**settings, "k": k})
+            with Agent("user", root=self._folder, config=config, embedder=self._embedder) as agent:
+                found = agent.context([{"role": "user", "content": request}], today=DAY)
+            tokens = count_tokens(found.text)
+            if tokens <= budget or found.route == "full_history":
+                break
+            if found.route == "whole_memory":  # it fits, but not with what stands around it
+                settings = {"memory_budget": 0, "history_budget": 0}
+            elif k > 1:
+                k -= 1
+            else:
+                break
+        text = found.text if tokens <= budget else found.text[: 4 * budget]
+        return Context(text=text, tokens=count_tokens(text), route=found.route)
 
     def fork(self, folder: Path) -> UserMemory:
         self._agent.close()
         shutil.copytree(self._folder, folder)
         return _AgentMemory(self._config, self._embedder, folder, self._usage)
 
-    def absorb(self, other: UserMemory) -> None:
+    def absorb(self, other: UserMemory, *, first: bool = False) -> None:
         assert isinstance(other, _AgentMemory)
         store = MemoryStore(self._folder, "user")
         source = MemoryStore(other._folder, "user")

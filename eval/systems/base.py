@@ -7,17 +7,20 @@ UnsupportedError, and the metrics that need it are unscored with that reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from agentmem.errors import boundary
-from agentmem.memory import Hit, HitKind, Memory, Source, Value
+from agentmem.memory import Fact, Hit, HitKind, Memory, Preference, Source, StandingInstruction, Value
 from agentmem.session import Session
 from eval.errors import SystemFailedError, UnsupportedError
 
 BOTH: tuple[HitKind, ...] = ("memory", "turn")
+
+
+T = TypeVar("T")
 
 
 class Context(Value):
@@ -67,8 +70,13 @@ class UserMemory:
         """An independent copy, kept in `folder`, that goes on from here."""
         raise UnsupportedError(f"{self.name} cannot be copied")
 
-    def absorb(self, other: UserMemory) -> None:
-        """Take over all that another memory of the same system holds (its conversations and memories), unread."""
+    def absorb(self, other: UserMemory, *, first: bool = False) -> None:
+        """Take over all that another memory of the same system holds (its conversations and memories), unread.
+
+        Args:
+            other: it stays as it is.
+            first: whether what it holds was said before what is here; matters to systems that know an order.
+        """
         raise UnsupportedError(f"{self.name} cannot take over another memory")
 
     def root(self) -> Path:
@@ -115,11 +123,11 @@ class Guarded(UserMemory):
 
     def search(self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None) -> Sequence[Hit]:
         with boundary(SystemFailedError, f"{self.name}: search"):
-            return list(self.inner.search(query, k, kinds=kinds, at=at))[:k]
+            return _all(Hit, self.inner.search(query, k, kinds=kinds, at=at))[:k]
 
     def memories(self) -> Sequence[Memory]:
         with boundary(SystemFailedError, f"{self.name}: memories"):
-            return list(self.inner.memories())
+            return _all(_MEMORIES, self.inner.memories())
 
     def applicable(self, profile: Sequence[str], request: str) -> Sequence[str]:
         with boundary(SystemFailedError, f"{self.name}: applicable"):
@@ -133,9 +141,9 @@ class Guarded(UserMemory):
         with boundary(SystemFailedError, f"{self.name}: fork"):
             return Guarded(self.inner.fork(folder), self.name)
 
-    def absorb(self, other: UserMemory) -> None:
+    def absorb(self, other: UserMemory, *, first: bool = False) -> None:
         with boundary(SystemFailedError, f"{self.name}: absorb"):
-            self.inner.absorb(other.inner if isinstance(other, Guarded) else other)
+            self.inner.absorb(other.inner if isinstance(other, Guarded) else other, first=first)
 
     def root(self) -> Path:
         return self.inner.root()
@@ -143,6 +151,18 @@ class Guarded(UserMemory):
     def close(self) -> None:
         with boundary(SystemFailedError, f"{self.name}: close"):
             self.inner.close()
+
+
+_MEMORIES = (Preference, StandingInstruction, Fact)
+
+
+def _all(kind: Any, values: Iterable[T]) -> list[T]:
+    """The values as a list. Raises TypeError when one is of another kind."""
+    made = list(values)
+    for value in made:
+        if not isinstance(value, kind):
+            raise TypeError(f"gave a {type(value).__name__}, not a Hit or a memory of agentmem.memory")
+    return made
 
 
 def turn_hit(session: Session, turn: int, score: float, why: str = "") -> Hit:

@@ -225,9 +225,10 @@ class _Kept(UserMemory):
         copy._sessions = list(self._sessions)
         return copy
 
-    def absorb(self, other: UserMemory) -> None:
+    def absorb(self, other: UserMemory, *, first: bool = False) -> None:
         assert isinstance(other, _Kept)
-        self._sessions += other._sessions
+        own = self._sessions
+        self._sessions = other._sessions + own if first else own + other._sessions
 
     def _passages(self) -> list[Passage]:
         if self._unit == "session":

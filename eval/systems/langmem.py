@@ -162,7 +162,7 @@ class _LangMem(PeerMemory):
         copy.absorb(self)
         return copy
 
-    def absorb(self, other: UserMemory) -> None:
+    def absorb(self, other: UserMemory, *, first: bool = False) -> None:
         assert isinstance(other, _LangMem)
         self._sessions |= other._sessions
         put_all(self._store, [(item.key, item.value) for item in other._items()])

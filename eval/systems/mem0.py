@@ -199,7 +199,7 @@ class _Mem0Memory(PeerMemory):
         copy.absorb(self)
         return copy
 
-    def absorb(self, other: UserMemory) -> None:
+    def absorb(self, other: UserMemory, *, first: bool = False) -> None:
         assert isinstance(other, _Mem0Memory)
         self._sessions |= other._sessions
         rows = other._memory.vector_store.list(filters={"user_id": USER}, top_k=EVERYTHING)[0]

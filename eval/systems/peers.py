@@ -18,6 +18,7 @@ from agentmem.models.embed import Embedder
 from agentmem.models.local import LocalChatModel
 from agentmem.route import count_tokens
 from agentmem.session import Session
+from eval.errors import UnsupportedError
 from eval.systems.base import BOTH, Context, UserMemory, numbered_id
 
 WINDOW = 16_384
@@ -81,8 +82,9 @@ class PeerMemory(UserMemory):
         raise NotImplementedError
 
     def search(self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None) -> Sequence[Hit]:
-        if ("memory" if self._infer else "turn") not in kinds:
-            return []
+        own = "memory" if self._infer else "turn"
+        if own not in kinds:
+            raise UnsupportedError(f"{self.name} has nothing but {'memories' if self._infer else 'turns'} to search")
         return [self._hit(one) for one in self._found(query, k, at)]
 
     def memories(self) -> Sequence[Memory]:
@@ -93,10 +95,13 @@ class PeerMemory(UserMemory):
         lines, left = [], budget - 5
         for one in self._found(request, self._k, None):
             line = f"- {one.text}"
-            left -= count_tokens(line) + 1
-            if left < 0:
+            cost = count_tokens(line) + 1
+            if cost > left:
+                if left > 20:  # a text that is too long is cut, as the baselines' are
+                    lines.append(line[: left * 3])
                 break
             lines.append(line)
+            left -= cost
         text = "Memories of the user:\n" + "\n".join(lines) if lines else ""
         return Context(text=text, tokens=count_tokens(text))
 
