@@ -152,8 +152,9 @@ def markdown(reports: Sequence[Report]) -> str:
         names = [metric for metric in _names(own) if metric in headline(name)]
         head = f"| system | {' | '.join(names)} | s | tokens read |\n| --- |{' ---: |' * (len(names) + 2)}"
         table = rows_of(own, names)
+        most = max(report.n for report in own)
         lines = [
-            f"| {label_of(report)} | {' | '.join(_markdown(row.cells[place]) for row in table)} "
+            f"| {label_of(report)}{f' ({report.n} cases)' if report.n < most else ''} | {' | '.join(_markdown(row.cells[place]) for row in table)} "
             f"| {report.cost.seconds:,.0f} | {report.cost.prompt_tokens:,} |"
             for place, report in enumerate(own)
         ]

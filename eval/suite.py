@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agentmem.config import DEFAULT_MODEL
 from agentmem.errors import AgentMemError
 from eval.benchmarks import get_benchmark
 from eval.errors import MissingDataError
@@ -24,6 +25,8 @@ class Entry(NamedTuple):
     limit: int | None
     systems: Sequence[str] = ("agentmem", *BASELINES)
     settings: dict[str, Any] = {}  # noqa: RUF012  never changed
+    model: str = DEFAULT_MODEL
+    """Of systems whose memories are written by a chat model."""
 
 
 QUICK = (
@@ -51,13 +54,21 @@ FULL = tuple(WHOLE.get(entry.benchmark, entry._replace(limit=None, settings={}))
 """All cases, and the verification of prefeval-retrieval's union."""
 
 STORES = ("mem0", "langmem")
-WRITERS = ("mem0:infer", "langmem:infer")
-"""Their memories are written by the local chat model: minutes a conversation, so the subsets are small."""
+WRITERS = ("mem0:infer", "langmem:infer", "agentmem:prompted")
+"""Their memories are written by the local chat model: minutes a conversation, so the subset and the model are small."""
+SMALL = "local:qwen2.5-coder-0.5b"
 
-PEERS = tuple(
-    entry._replace(systems=STORES) for entry in QUICK if entry.benchmark not in ("nlsi", "convomem", "tiny")
-) + (Entry("tiny", 6, (*STORES, *WRITERS, "agentmem:prompted")),)
-"""Without nlsi, since they select no standing instructions, and convomem, whose conversations are not there."""
+PEERS = (
+    *(
+        entry._replace(systems=STORES)
+        for entry in QUICK
+        if entry.benchmark not in ("tiny", "nlsi", "convomem", "prefeval-mcq", "personamem")
+    ),
+    Entry("tiny", None, STORES),
+    Entry("tiny", 6, WRITERS, model=SMALL),
+)
+"""Without nlsi, since they select no standing instructions; convomem, whose talks are not there; and the readers:
+without a model they remember the messages as they are and find them by MiniLM, as the baseline minilm does."""
 
 SUITES: dict[str, tuple[Entry, ...]] = {"quick": QUICK, "full": FULL, "peers": PEERS}
 
@@ -84,10 +95,11 @@ def run_suite(
         benchmark = get_benchmark(entry.benchmark)
         settings = Settings(data=data, limit=entry.limit, **entry.settings)
         for system in entry.systems:
+            spec = SystemSpec(label=system, model=entry.model)
             path = out / f"{entry.benchmark}--{system.replace(':', '-')}.json"
             try:
                 with progress(f"{entry.benchmark} {system}") as bar:
-                    evaluate(benchmark, SystemSpec(label=system), settings, path, jobs=jobs, fresh=fresh, progress=bar)
+                    evaluate(benchmark, spec, settings, path, jobs=jobs, fresh=fresh, progress=bar)
             except MissingDataError as error:
                 say(f"skipped {entry.benchmark}: {error}")
                 break
