@@ -107,7 +107,7 @@ def test_the_route_follows_the_size_of_what_is_stored(tmp_path: Path) -> None:
     }.items():
         with make_agent(tmp_path / name, [edits], ["Lyon."], config=config) as agent:
             agent.observe([{"role": "user", "content": said}], session="s", date=DAY)
-            reply = agent.respond([{"role": "user", "content": "Where do I live?"}])
+            reply = agent.respond([{"role": "user", "content": "Where do I live, with a garden?"}])
             prompt = "\n".join(str(message.content) for message in agent._parts.model.calls[0])  # type: ignore[attr-defined]
             routes[name] = reply.route
             assert "Lives in Lyon." in prompt

@@ -95,3 +95,19 @@ def test_the_query_is_embedded_once(index):
     with MemoryIndex(index.folder, Once(256)) as same:
         recall(same, "window seats", 3)
     assert calls == [["window seats"]]
+
+
+def test_a_memory_is_found_by_its_turn_too(tmp_path):
+    """The words stand only in the turn; what is shown is the memory, with its lead over mere turns."""
+    said = Session(id="said", messages=(
+        Message(role="user", content="Nine hours over the Atlantic and my knees were in my ears."),
+        Message(role="user", content="The Atlantic is wide."),
+    ))  # fmt: skip
+    room = Preference(id="pccccc", text="Needs leg room.", basis="inferred",
+                      evidence=(Evidence(quote="my knees were in my ears", session="said", turn=0),))  # fmt: skip
+    with MemoryIndex(tmp_path, FakeEmbedder(256)) as index:
+        index.sync((room,), [said], 1)
+        first, second, third = recall(index, "hours over the Atlantic", 5)
+        assert (first.id, second.id, third.id) == ("pccccc", "said#0", "said#1")
+        assert first.why.startswith("its turn: meaning")
+        assert [hit.id for hit in recall(index, "hours over the Atlantic", 5, kinds=["turn"])] == ["said#0", "said#1"]
