@@ -16,15 +16,18 @@ from agentmem.relation import stem
 WORDS_WEIGHT = 1.0
 WORDS_HALF = 10.0
 """A match of words adds WORDS_WEIGHT * share * bm25 / (bm25 + WORDS_HALF) to the cosine, share being how many of the
-telling words of the query stand in the text: rare names and numbers count much, chance overlap with a long query little.
+telling words of the query stand in the text: rare names and numbers count much, chance overlap with a long query
+little.
 
-Measured with MiniLM, agentmem's own memories and turns (hits of both, recall@5 of PrefEval's key messages among 300
-fillers, explicit / choice / persona, 40 dialogues each; recall@10 of LoCoMo, 400 questions):
+Measured with MiniLM on agentmem's own memories and turns: recall@5 of PrefEval's key messages among 300 fillers
+(explicit / choice / persona, 40 dialogues each), recall@10 of LoCoMo (400 questions), recall@5 of PersonaBench (noise
+.5, 158 questions):
 
-    weight .4, half 30, no share, lead .3   1.00 .95 1.00   .556
-    weight 1,  half 10, no share, lead .3    .80 .88  .93   .673
-    weight 1.5, half 10, share, lead .2      .95 .93  .98   .655
-    weight 1.5, half 10, share squared, .2  1.00 .93 1.00   .618
+    weight .4, half 30, no share, no lead    .83  .78  .90   .544   .342
+    weight .4, half 30, no share, lead .1    .93  .90  .95   .568   .335
+    weight 1,  half 10, share,    lead .05   .90  .85  .95   .640   .322
+    weight 1,  half 10, share,    lead .1    .93  .88  .95   .636   .315
+    weight 1.5, half 10, share,   lead .2    .95  .93  .98   .655   .285
 
 Adding scores beats fusing ranks, because a rank says nothing of how good the best of a ranking is.
 """

@@ -153,11 +153,12 @@ def markdown(reports: Sequence[Report]) -> str:
         head = f"| system | {' | '.join(names)} | s | tokens read |\n| --- |{' ---: |' * (len(names) + 2)}"
         table = rows_of(own, names)
         most = max(report.n for report in own)
-        lines = [
-            f"| {label_of(report)}{f' ({report.n} cases)' if report.n < most else ''} | {' | '.join(_markdown(row.cells[place]) for row in table)} "
-            f"| {report.cost.seconds:,.0f} | {report.cost.prompt_tokens:,} |"
-            for place, report in enumerate(own)
-        ]
+        lines = []
+        for place, report in enumerate(own):
+            subset = f" ({report.n} cases)" if report.n < most else ""
+            cells = " | ".join(_markdown(row.cells[place]) for row in table)
+            cost = f"{report.cost.seconds:,.0f} | {report.cost.prompt_tokens:,}"
+            lines.append(f"| {label_of(report)}{subset} | {cells} | {cost} |")
         parts.append(f"### {name}\n\n{_subset(own)}\n\n{head}\n" + "\n".join(lines))
     return "\n\n".join(parts)
 

@@ -1,0 +1,1 @@
+"""Learning from data: what the models that ship are fitted to (agentmem/train/data)."""

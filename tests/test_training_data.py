@@ -1,0 +1,67 @@
+"""The authored training data: every record has its form, and what it says of itself holds."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from agentmem.policy.edits import parse_edits
+
+DATA = Path(__file__).parents[1] / "agentmem" / "train" / "data"
+
+
+def rows(name):
+    return [json.loads(line) for line in (DATA / name).read_text("utf-8").splitlines()]
+
+
+def test_the_readme_counts_the_records():
+    text = (DATA / "README.md").read_text("utf-8")
+    for path in DATA.glob("*.jsonl"):
+        assert f"| {path.name} | {len(rows(path.name))} |" in text
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(DATA.glob("*.jsonl"))])
+def test_no_record_stands_twice_and_all_have_a_family(name):
+    records = rows(name)
+    assert all(record["family"].strip() for record in records)
+    assert max(Counter(json.dumps({**record, "family": ""}, sort_keys=True) for record in records).values()) == 1
+
+
+def test_edits_of_dialogues_parse_quote_the_user_and_name_what_is_there():
+    for record in rows("dialogues.jsonl"):
+        parsed = parse_edits("\n".join(record["edits"]))
+        assert not parsed.problems, record
+        assert record["negative"] == (not parsed.edits), record
+        said = [message["content"] for message in record["messages"] if message["role"] == "user"]
+        for edit in parsed.edits:
+            assert set(edit.aliases) <= record["memory"].keys(), record
+            assert all(any(quote in message for message in said) for quote in edit.quotes), (edit, record["family"])
+
+
+def test_updates_have_every_kind_of_message():
+    for record in rows("updates.jsonl"):
+        assert record["old"] and record["old_said"]
+        assert len(record["closes"]) >= 2 and len(record["repeats"]) >= 2 and len(record["keeps"]) >= 3, record[
+            "family"
+        ]
+        assert all(one["said"].strip() and one["memory"].strip() for one in record["closes"])
+
+
+def test_requests_name_instructions_of_their_user():
+    for record in rows("applicable.jsonl"):
+        ids = record["instructions"].keys()
+        for request in record["requests"]:
+            applies, overridden, via = set(request["applies"]), set(request["overridden"]), request.get("via", {})
+            assert applies | overridden | via.keys() | set(via.values()) <= ids, record["family"]
+            assert not applies & overridden, record["family"]
+            assert via.keys() <= applies | overridden and set(via.values()) <= applies, (record["family"], request)
+
+
+def test_evidence_names_messages_and_forgets_name_memories():
+    for record in rows("retrieval.jsonl"):
+        assert all(set(question["evidence"]) <= record["messages"].keys() for question in record["questions"])
+    for record in rows("forget.jsonl"):
+        assert set(record["forgets"]) <= record["memory"].keys() and (record["heard"] or not record["forgets"])
+    for record in rows("elicit.jsonl"):
+        assert record["ask"] == bool(record.get("question")), record
