@@ -53,7 +53,7 @@ eval-full: .venv/.installed  ## the same on all cases; many hours, resumable
 	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -e '.[eval,peers]'
 	@touch $@
 
-eval-peers: .venv-peers/.installed  ## mem0 and langmem on the same subsets, beside agentmem
+eval-peers: .venv-peers/.installed  ## mem0 and langmem on the same subsets, readers apart
 	.venv-peers/bin/python -m eval suite peers --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
 
 eval-tables: .venv/.installed  ## write the tables of eval/README.md from eval/results

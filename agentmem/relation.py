@@ -220,7 +220,7 @@ def _reading(text: str, said: str = "") -> _Reading:
     return _Reading(text, said)
 
 
-@cache
+@lru_cache(maxsize=65_536)  # of what people say, too: not without a bound
 def stem(word: str) -> str:
     """The word's stem (Porter 2): lives, living -> live."""
     return _stemmer().stemWord(word.removesuffix("'s"))

@@ -29,7 +29,9 @@ Measured with MiniLM on agentmem's own memories and turns: recall@5 of PrefEval'
     weight 1,  half 10, share,    lead .1    .93  .88  .95   .636   .315
     weight 1.5, half 10, share,   lead .2    .95  .93  .98   .655   .285
 
-Adding scores beats fusing ranks, because a rank says nothing of how good the best of a ranking is.
+Each row is `python -m eval run BENCH --system agentmem` with these constants: prefeval-retrieval --limit 120, locomo
+--limit 400 --groups 4, personabench; "no share" with share = 1. Adding scores beats fusing ranks, because a rank says
+nothing of how good the best of a ranking is.
 """
 
 MEMORY_LEAD = 0.1

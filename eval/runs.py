@@ -18,6 +18,8 @@ from eval.systems import SystemSpec
 from eval.values import Outcome, Report
 
 _SOURCES = {".py", ".md", ".json", ".jsonl", ".safetensors"}
+_NO_CODE = {"results", "train", "README.md"}
+"""No outcome depends on these."""
 
 
 def read_outcomes(report: Path) -> list[Outcome]:
@@ -123,9 +125,9 @@ def fingerprint(benchmark: str, spec: SystemSpec, settings: Settings) -> str:
 def _code() -> str:
     """Digest of agentmem's and the evaluations' own sources, prompts and labels: others may give other outcomes."""
     digest = hashlib.sha256()
-    for package in (agentmem.__file__, __file__):
-        for path in sorted(Path(package).parent.rglob("*")):
-            if path.suffix in _SOURCES and "results" not in path.parts:
+    for home in (Path(agentmem.__file__).parent, Path(__file__).parent):
+        for path in sorted(home.rglob("*")):
+            if path.suffix in _SOURCES and path.relative_to(home).parts[0] not in _NO_CODE:
                 digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -1,6 +1,7 @@
 """The authored training data: every record has its form, and what it says of itself holds."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from agentmem.policy.edits import parse_edits
 
 DATA = Path(__file__).parents[1] / "agentmem" / "train" / "data"
+REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
 def rows(name):
@@ -65,3 +67,23 @@ def test_evidence_names_messages_and_forgets_name_memories():
         assert set(record["forgets"]) <= record["memory"].keys() and (record["heard"] or not record["forgets"])
     for record in rows("elicit.jsonl"):
         assert record["ask"] == bool(record.get("question")), record
+
+
+def texts_of(value):
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for one in inner for text in texts_of(one)]
+
+
+def runs_of(text, size=9):
+    said = re.findall(r"\w+", text.lower())
+    return {" ".join(said[place : place + size]) for place in range(len(said) - size + 1)}
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the benchmarks' data beside the repository: shared/data")
+def test_no_nine_words_in_a_row_are_a_benchmarks():
+    own = {run for path in DATA.glob("*.jsonl") for text in texts_of(rows(path.name)) for run in runs_of(text)}
+    assert len(own) > 100_000
+    for path in REAL.rglob("*.json*"):
+        assert not own & runs_of(path.read_text("utf-8", errors="replace")), path.name

@@ -1,1 +1,1 @@
-"""Learning from data: what the models that ship are fitted to (agentmem/train/data)."""
+"""Learning from data. So far the data itself, agentmem/train/data: nothing that ships is fitted to it yet."""
