@@ -1,8 +1,11 @@
-"""Which standing instructions apply to a request, and which of them it overrides this once."""
+"""Which standing instructions bear on a request, and which of them it overrides.
+
+A judge reads the request and each instruction together (agentmem/models/judges.py). What an instruction that applies
+asks for may bring in others: "when I book a flight, find a hotel too", "hotels need a gym".
+"""
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,22 +13,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agentmem.index.entries import telling_words
-from agentmem.memory import StandingInstruction, words
+from agentmem.memory import StandingInstruction, full_text, words
+from agentmem.models.judges import APPLICABILITY, Bearing, Judge, shipped
 
 if TYPE_CHECKING:
     from agentmem.models.embed import Embedder
 
-APPLIES = 0.26
-"""Least cosine of a condition and a request it applies to.
+APPLIES = 0.35
+"""Least probability of an instruction that is followed.
 
-Set with MiniLM on tests/data/applicable.jsonl, towards selecting too many: the prompt shows the condition, so a model
-can still see that it does not hold. Overlap of words was tried and added nothing.
+Towards selecting too many: the prompt shows the condition, so a model can still see that it does not hold.
 """
+
+BROUGHT_IN = 0.9
+"""The same for what an instruction brings in: there are many pairs of instructions, and each may be wrong."""
+
+OVERRIDDEN = 0.5
+"""Probability from which on one is set aside for this request, whatever else would bring it in."""
 
 CONTRADICTS = 0.3
 """Least cosine of an instruction and the exception that suspends it, unless it is the closest that applies."""
 
-_CONDITION = "I need help with {}"  # puts a condition ("booking flights") nearer to how requests are worded
+ROUNDS = 2
+"""An instruction that applies may bring in others, and these again others: so many times."""
+
+MANY = 64
+"""Of more instructions, those nearest to the request in meaning are read."""
+
 
 _EXCEPTION = re.compile(
     r"\b(?:(?:just|only|but) )?(?:this (?:time|once)|for (?:once|a change)|just once|(?:just|only) (?:today|now))\b"
@@ -37,29 +51,61 @@ _SENTENCE_END = re.compile(r"(?<=[.!?;:])\s+|\n+")
 
 
 def applicable(
-    instructions: Sequence[StandingInstruction], request: str, embedder: Embedder
+    instructions: Sequence[StandingInstruction], request: str, embedder: Embedder, judge: Judge | None = None
 ) -> tuple[StandingInstruction, ...]:
     """The instructions to follow when answering `request`, in the order given.
-
-    One whose condition is "always" applies; another applies when its condition is close to the request in meaning.
-    Left out is what the request itself sets aside: "this time an aisle seat", "no bullet points please".
 
     Args:
         instructions: the active ones.
         request: what the user just said. A blank request has only the unconditional ones.
-        embedder: called once for the request; conditions are remembered between calls.
+        embedder: chooses the nearest where there are very many, and helps the judge.
+        judge: (n, APPLICABILITY) probabilities; None takes the one that ships, joined with the embedder.
+
+    Raises:
+        ModelError: a model failed.
     """
-    if not request.strip():
+    if not request.strip() or not instructions:
         return tuple(one for one in instructions if one.when == "always")
-    conditional = tuple(one for one in instructions if one.when != "always")
-    selected = {one.id for one in instructions if one.when == "always"}
-    if conditional:
-        request_D = embedder.encode([request])[0]
-        cosine_N = _units(embedder, tuple(_CONDITION.format(one.when) for one in conditional)) @ request_D
-        selected |= {one.id for one, cosine in zip(conditional, cosine_N, strict=True) if cosine >= APPLIES}
-    candidates = [one for one in instructions if one.id in selected]
+    judge = judge or Bearing(shipped("applicability"), embedder)
+    read = _nearest(instructions, request, embedder)
+    chances = judge.probabilities([(request, full_text(one)) for one in read])
+    applies_N, overridden_N = (chances[:, APPLICABILITY.index(label)] for label in ("applies", "overridden"))
+    overridden = {one.id for one, chance in zip(read, overridden_N, strict=True) if chance >= OVERRIDDEN}
+    chosen = {one.id for one, chance in zip(read, applies_N, strict=True) if chance >= APPLIES} - overridden
+    chosen |= _brought_in(read, chosen, overridden, judge)
+    candidates = [one for one in instructions if one.id in chosen]
     suspended = _suspended(candidates, request, embedder)
     return tuple(one for one in candidates if one.id not in suspended)
+
+
+def _nearest(
+    instructions: Sequence[StandingInstruction], request: str, embedder: Embedder
+) -> Sequence[StandingInstruction]:
+    """The MANY nearest to the request in meaning; those without a condition first, since they are near to nothing."""
+    if len(instructions) <= MANY:
+        return instructions
+    near_N = embedder.encode([full_text(one) for one in instructions]) @ embedder.encode([request])[0]
+    near_N += np.array([2.0 * (one.when == "always") for one in instructions], np.float32)
+    nearest = set(np.argsort(-near_N, kind="stable")[:MANY].tolist())
+    return [one for place, one in enumerate(instructions) if place in nearest]
+
+
+def _brought_in(
+    instructions: Sequence[StandingInstruction], chosen: set[str], overridden: set[str], judge: Judge
+) -> set[str]:
+    """Ids of the instructions that apply to what those in `chosen` ask for."""
+    found: set[str] = set()
+    asking = [one for one in instructions if one.id in chosen]
+    for _ in range(ROUNDS):
+        others = [one for one in instructions if one.id not in chosen | overridden | found]
+        pairs = [(full_text(a), full_text(b)) for a in asking for b in others]
+        if not pairs:
+            break
+        chances = judge.probabilities(pairs)[:, APPLICABILITY.index("applies")]
+        best = chances.reshape(len(asking), len(others)).max(axis=0)
+        asking = [one for one, chance in zip(others, best, strict=True) if chance >= BROUGHT_IN]
+        found |= {one.id for one in asking}
+    return found
 
 
 def _suspended(candidates: Sequence[StandingInstruction], request: str, embedder: Embedder) -> set[str]:
@@ -68,7 +114,7 @@ def _suspended(candidates: Sequence[StandingInstruction], request: str, embedder
     exceptions = [part for part in _SENTENCE_END.split(request) if _EXCEPTION.search(part)]
     if not exceptions or not candidates:
         return denied
-    texts_ND = _units(embedder, tuple(one.text for one in candidates))
+    texts_ND = embedder.encode([one.text for one in candidates])
     cosine_N = (texts_ND @ embedder.encode(exceptions).T).max(axis=1)
     close = {one.id for one, cosine in zip(candidates, cosine_N, strict=True) if cosine >= CONTRADICTS}
     conditional = [(cosine, one.id) for one, cosine in zip(candidates, cosine_N, strict=True) if one.when != "always"]
@@ -84,9 +130,3 @@ def _denied(instruction: StandingInstruction, request: str) -> bool:
     return any(
         asked_for & set(words(request[match.end() :].split(",")[0])[:3]) for match in _NEGATION.finditer(request)
     )
-
-
-@functools.lru_cache(maxsize=32)
-def _units(embedder: Embedder, texts: tuple[str, ...]) -> np.ndarray:
-    """Unit vectors (len(texts), dim); the same instructions come with every request."""
-    return embedder.encode(texts)

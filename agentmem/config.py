@@ -28,6 +28,12 @@ DEFAULT_MODEL = "local:qwen2.5-coder-1.5b"
 PresentationName = Literal["lists", "flat", "dated", "evidence", "newest", "prose", "reminder"]
 
 
+LOCAL_HISTORY, REMOTE_HISTORY = 300, 8000
+"""Tokens of kept conversations that a small local model, or a large one behind an API, is given whole."""
+
+_LOCAL = ("local:", "fake", "agentmem-local")
+
+
 class Config(BaseModel):
     """Every setting, with its built-in value."""
 
@@ -45,6 +51,9 @@ class Config(BaseModel):
     """what reads memories out of a conversation: offline (no generation), or prompted (asks the chat model)"""
     embedder: str = Field(default="minilm", min_length=1)
     """what search is built on: minilm, hash (words only, for tests), or a sentence-transformers model"""
+    reranker: str = Field(default="ms-marco", min_length=1)
+    """what reads the best hits again with the query: ms-marco (fetched at the first search, 34 MB), none, or a
+    sentence-transformers cross-encoder"""
     device: str | None = None
     """where local models run: cpu, cuda, mps; unset chooses"""
     cache: Path | None = None
@@ -53,10 +62,13 @@ class Config(BaseModel):
     """whether conversations are kept beside the memory (for search, and to extract again later)"""
     memory_budget: int = Field(default=2000, ge=0)
     """tokens: up to here the whole memory goes into the prompt, above it is searched"""
-    history_budget: int = Field(default=300, ge=0)
-    """tokens: up to here the kept conversations go into the prompt too; small, since a small model mixes them up"""
+    history_budget: int | None = Field(default=None, ge=0)
+    """tokens: up to here the kept conversations go into the prompt too; unset is 300 for local models, which mix them
+    up, and 8000 for others, which read them better than any memory of them (LOG.md, "Router")"""
     k: int = Field(default=8, ge=1, le=1000)
     """how many memories or turns a search brings"""
+    elicit: bool = True
+    """whether one short question may come before an answer that hangs on something unknown"""
     presentation: PresentationName = "lists"
     """how the memory is shown to the model: lists (what the user is like, then rules), flat (one list), dated (lists
     with dates), evidence (lists with the user's words), newest (lists, newest first), prose (one paragraph), reminder
@@ -66,7 +78,13 @@ class Config(BaseModel):
     temperature: float = Field(default=0.0, ge=0, le=2)
     """0 answers the same each time"""
 
-    @field_validator("user", "model", "policy", "embedder")
+    def history_limit(self, model: str = "") -> int:
+        """`history_budget`, or what stands for it while it is unset, for `model` (by default the configured one)."""
+        if self.history_budget is not None:
+            return self.history_budget
+        return LOCAL_HISTORY if (model or self.model).startswith(_LOCAL) else REMOTE_HISTORY
+
+    @field_validator("user", "model", "policy", "embedder", "reranker")
     @classmethod
     def _no_blanks_around(cls, value: str) -> str:
         if value != value.strip():

@@ -42,18 +42,20 @@ def memory_prompt(
     return render("reply", memory=show(memories, presentation), earlier=_earlier(turns), today=today.isoformat())
 
 
-def reply_prompt(messages: Sequence[AnyMessage], memory: str) -> list[BaseMessage]:
+def reply_prompt(messages: Sequence[AnyMessage], memory: str, *, ask: bool = False) -> list[BaseMessage]:
     """The messages to answer from: one system message with the memory, then the conversation.
 
     Args:
         messages: the conversation, last message the one to answer. Its own system messages stay first.
         memory: see `memory_prompt`; an empty one leaves the conversation as it is, and costs no tokens.
+        ask: have a question written instead of the answer.
     """
-    if not memory:
+    told = "\n\n".join(text for text in (memory, render("ask") if ask else "") if text)
+    if not told:
         return list(messages)
     own = [message for message in messages if message.type == "system"]
     talk = [message for message in messages if message.type != "system"]
-    return [*own, SystemMessage(memory), *talk]
+    return [*own, SystemMessage(told), *talk]
 
 
 class Presentation(NamedTuple):

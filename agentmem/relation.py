@@ -1,10 +1,11 @@
 """How two memories relate: the same again, one in the place of the other, or neither.
 
 They are compared by their words, by what a person has one of at a time (a home, an employer, a favourite colour), by
-what the user says has ended ("gave up the cello"), by opposites and polarity, and by distance in meaning. A succession
-closes something that may be true, so each rule asks for two signs at once and in doubt both memories stay. Rules and
-thresholds were made on the even rows of tests/data/reconcile_pairs.jsonl, the odd rows are the test; both were written
-by the authors of the rules, and in other people's wording far fewer successions are recognised.
+what the user says has ended ("gave up the cello"), by opposites and polarity, by distance in meaning, and by a judge
+that reads both (agentmem/models/judges.py), which also sees what no word tells. A succession closes something that may
+be true, so each rule asks for two signs at once, the judge for near certainty, and in doubt both memories stay. Rules
+and thresholds were made on the even rows of tests/data/reconcile_pairs.jsonl, the odd rows are the test; both were
+written by the authors of the rules.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from agentmem.memory import Memory, StandingInstruction, words
+from agentmem.models.judges import Sight
 
 if TYPE_CHECKING:
     from agentmem.models.embed import Embedder
@@ -31,6 +33,12 @@ OPPOSED = 0.45
 """The same where they differ in polarity or in a pair of opposites."""
 ENDED = 0.35
 """The same where the user names what has ended or was replaced."""
+CLOSES = 0.6
+"""Probability from which on the models' word is taken that something is over."""
+REPEATS = 0.9
+"""The same for one thing said again; a new detail must not be lost in it."""
+AT_ONCE = 2
+"""So many memories at most are closed on the models' word by one statement."""
 SAME_CONDITION = 0.8
 SAME_MATTER = 0.5
 """Cosines of `when` and of `text` from which two standing instructions regulate the same thing."""
@@ -41,8 +49,15 @@ def compared_texts(memories: Iterable[Memory]) -> list[str]:
     return [text for memory in memories for text in (memory.text, getattr(memory, "when", "")) if text]
 
 
-def relate(new: Memory, olds: Sequence[Memory], embedder: Embedder) -> list[Relation]:
-    """What `new` is to each of `olds`: its duplicate, its succession (it contradicts and replaces it), or neither."""
+def relate(new: Memory, olds: Sequence[Memory], embedder: Embedder, sight: Sight | None = None) -> list[Relation]:
+    """What `new` is to each of `olds`: its duplicate, its succession (it contradicts and replaces it), or neither.
+
+    Args:
+        new: with the user's words as evidence, if there are any.
+        olds: the memories it is compared with.
+        embedder: for distances in meaning.
+        sight: what the models see; None takes those that ship.
+    """
     both = (new, *olds)
     of_text = embedder.encode([memory.text for memory in both])
     near = of_text[1:] @ of_text[0]
@@ -51,12 +66,51 @@ def relate(new: Memory, olds: Sequence[Memory], embedder: Embedder) -> list[Rela
         of_when = embedder.encode([getattr(memory, "when", memory.text) for memory in both])
         near_when = of_when[1:] @ of_when[0]
     reading = _reading(new.text, " ".join([new.text, *(evidence.quote for evidence in new.evidence)]))
-    return [
+    relations: list[Relation] = [
         _relation_of_instructions(new, old, float(near[place]), float(near_when[place]))
         if isinstance(old, StandingInstruction) and isinstance(new, StandingInstruction)
         else _relation(reading, _reading(old.text), float(near[place]))
         for place, old in enumerate(olds)
     ]
+    if isinstance(new, StandingInstruction) or reading.asks:
+        return relations
+    return _judged(new, reading, olds, near.tolist(), relations, sight or Sight.shipped())
+
+
+def _judged(
+    new: Memory,
+    reading: _Reading,
+    olds: Sequence[Memory],
+    near: Sequence[float],
+    relations: Sequence[Relation],
+    sight: Sight,
+) -> list[Relation]:
+    """The relations, with what the models see where the rules see none."""
+    said = new.evidence[0].quote if len(new.evidence) == 1 else new.text
+    found = list(relations)
+    open_ = [
+        place
+        for place, relation in enumerate(relations)
+        if relation == "unrelated" and not _apart(reading, _reading(olds[place].text))
+    ]
+    if not open_:
+        return found
+    closes, repeats = sight.read(said, [olds[place].text for place in open_])
+    order = sorted(range(len(open_)), key=lambda at: -closes[at])
+    for at in order[:AT_ONCE]:
+        if closes[at] >= CLOSES:
+            found[open_[at]] = "succession"
+    for at, place in enumerate(open_):
+        if found[place] == "unrelated" and repeats[at] >= REPEATS and near[place] >= SAME_SLOT:
+            found[place] = "duplicate"
+    return found
+
+
+def _apart(new: _Reading, old: _Reading) -> bool:
+    """Whether two texts cannot be about one thing: another person's, times long past, two things one may like."""
+    if old.people - new.people or new.past != old.past:
+        return True
+    return new.liking and old.liking and new.negated == old.negated and not (new.changes or new.ended)
 
 
 def _relation_of_instructions(

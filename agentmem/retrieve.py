@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import date
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from agentmem.index import Entry, MemoryIndex, Rankings
 from agentmem.index.entries import telling_words
 from agentmem.memory import Hit, HitKind, Source, words
 from agentmem.relation import stem
+
+if TYPE_CHECKING:
+    from agentmem.models.rerank import Reranker
 
 WORDS_WEIGHT = 1.0
 WORDS_HALF = 10.0
@@ -37,6 +40,12 @@ nothing of how good the best of a ranking is.
 MEMORY_LEAD = 0.1
 """What a written memory has ahead of a mere turn: somebody judged that it will matter."""
 
+READ = 16
+"""So many of what was found are read by the reranker, together with the query."""
+READ_WEIGHT = 1.5
+READ_SCALE = 4.0
+"""A text that is read adds READ_WEIGHT * sigmoid(logit / READ_SCALE) to its score."""
+
 DEPTH = 4
 """Each ranking is asked for this many times k."""
 
@@ -50,6 +59,7 @@ def recall(
     vector: np.ndarray | None = None,
     without: Collection[str] = (),
     kinds: Collection[HitKind] = ("memory", "turn"),
+    reranker: Reranker | None = None,
 ) -> list[Hit]:
     """The k memories and turns that say most about `query`, best first; none for a blank query.
 
@@ -64,9 +74,11 @@ def recall(
         vector: the query's unit vector (dim,), if the caller has it; else it is embedded, once.
         without: ids of sessions whose turns are left out, such as the one being answered.
         kinds: whether memories, turns or both are searched.
+        reranker: reads the best READ of what was found with the query; None leaves the order as it is.
 
     Raises:
         SearchError: the index cannot be read; the next sync makes it anew.
+        ModelError: the reranker failed.
     """
     if not query.strip() or k <= 0:
         return []
@@ -79,6 +91,8 @@ def recall(
     turns = [turn for turn in turns if turn.entry.origins()[0].session not in without]
     found = [*_lifted(memories, turns), *_new(turns, memories, asked)]
     found.sort(key=lambda candidate: -candidate.score)  # stable: of two equals the memory comes first
+    if reranker is not None and len(found) > 1:
+        found = _reread(query, found, turns, reranker)
     return [_hit(candidate) for candidate in found[:k]]
 
 
@@ -136,6 +150,25 @@ def _lifted(memories: Sequence[_Candidate], turns: Sequence[_Candidate]) -> list
             memory = memory._replace(score=best.score, why=f"its turn: {best.why}")
         lifted.append(memory._replace(score=memory.score + MEMORY_LEAD))
     return lifted
+
+
+def _reread(
+    query: str, found: Sequence[_Candidate], turns: Sequence[_Candidate], reranker: Reranker
+) -> list[_Candidate]:
+    """The best READ candidates in the order of score and reranker together; a memory is read as the turn it rests on,
+    which says more, if that was found."""
+    of_turn = {turn.entry.origins()[0]: turn.entry.text for turn in turns}
+    head = found[:READ]
+    texts = [next((of_turn[one] for one in candidate.entry.origins() if one in of_turn), candidate.entry.text)
+             for candidate in head]  # fmt: skip
+    answers_N = 1 / (1 + np.exp(-reranker.scores(query, texts) / READ_SCALE))
+    read = [
+        candidate._replace(
+            score=candidate.score + READ_WEIGHT * float(answers), why=f"{candidate.why} + read {answers:.2f}"
+        )
+        for candidate, answers in zip(head, answers_N, strict=True)
+    ]
+    return [*sorted(read, key=lambda candidate: -candidate.score), *found[READ:]]
 
 
 def _new(turns: Sequence[_Candidate], memories: Sequence[_Candidate], asked: frozenset[str]) -> list[_Candidate]:

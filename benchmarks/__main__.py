@@ -37,8 +37,10 @@ def suite(quick: bool, large: bool) -> dict[str, Benchmark]:
     return {
         "start": lambda folder, embedder: start.help_text(repeats),
         "one-user": lambda folder, embedder: recall.one_user(folder, embedder, sizes, repeats),
+        "rerank": lambda folder, embedder: recall.reranked(folder, embedder, 1000, 2 if quick else 5),
         "many-users": lambda folder, embedder: recall.many_users(folder, embedder, users, repeats),
         "observe": lambda folder, embedder: writing.observe(folder, embedder, 10 * repeats),
+        "history": lambda folder, embedder: writing.history(folder, embedder),
         "bulk": lambda folder, embedder: writing.bulk_import(folder, embedder, *bulk),
     }
 

@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from agentmem.config import Config
 from agentmem.index import MAX_OPEN, MemoryIndex, open_index
 from agentmem.memory import Memory
 from agentmem.models.embed import Embedder
-from agentmem.retrieve import recall
+from agentmem.models.rerank import get_reranker
+from agentmem.retrieve import READ, recall
 from agentmem.session import Session
 from benchmarks.data import QUERIES, memories, sessions
 from benchmarks.timing import Row, medians
@@ -32,6 +34,26 @@ def one_user(folder: Path, embedder: Embedder, sizes: Sequence[int], repeats: in
             ms, base = _against_embedding(embedder, [(query, index) for query in QUERIES * repeats], own, talks)
         target = TARGET if size <= 10_000 else None
         yield Row(f"recall, 1 user, {size:,} memories", ms, AGAINST, base, target)
+
+
+def reranked(folder: Path, embedder: Embedder, size: int, repeats: int) -> Iterator[Row]:
+    """Recall with the default reranker against embedding the query and reranking READ texts of the same lengths."""
+    reranker = get_reranker(Config().reranker)
+    assert reranker is not None
+    rng = random.Random(size)
+    own, talks = memories(size, rng), sessions(min(size, 1000), rng)
+    with MemoryIndex(folder / f"user-{size}", embedder) as index:
+        index.sync(own, talks, 1)
+        texts = {query: [hit.text for hit in recall(index, query, READ)] for query in QUERIES}
+
+        def alone(query: str) -> None:
+            embedder.encode([query])
+            reranker.scores(query, texts[query])
+
+        for query in QUERIES:
+            recall(index, query, K, reranker=reranker)
+        ms, base = medians(QUERIES * repeats, lambda query: recall(index, query, K, reranker=reranker), alone)
+    yield Row(f"recall with reranker, {size:,} memories", ms, f"embedding the query, reranking {READ} texts", base, 1.3)
 
 
 def many_users(folder: Path, embedder: Embedder, users: int, repeats: int) -> Iterator[Row]:

@@ -23,6 +23,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "locomo": ("recall@5", "recall@10", "recall@25"),
     "longmemeval": ("recall@5", "recall@10"),
     "convomem": ("router_accuracy", "best_accuracy", "recall@5"),
+    "elicit": ("accuracy", "asks", "silent"),
     "forget": ("traces", "forgotten", "kept"),
     "tiny": ("recall@5", "value_recall", "memory_tokens", "false_memories"),
 }

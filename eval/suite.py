@@ -40,6 +40,7 @@ QUICK = (
     Entry("longmemeval", None),
     Entry("convomem", None),
     Entry("forget", 60, ("agentmem", "no-memory", "bm25")),
+    Entry("elicit", None, ("agentmem", "no-memory", "full-context")),
     # A reader on two cores reads about 140 tokens a second: every system gets the same short context.
     Entry("prefeval-mcq", 24, settings={"budget": 600}),
     Entry("personamem", 16, settings={"budget": 600, "full_context_tokens": 1024}),
@@ -62,7 +63,7 @@ PEERS = (
     *(
         entry._replace(systems=STORES)
         for entry in QUICK
-        if entry.benchmark not in ("tiny", "nlsi", "convomem", "prefeval-mcq", "personamem")
+        if entry.benchmark not in ("tiny", "nlsi", "convomem", "elicit", "prefeval-mcq", "personamem")
     ),
     Entry("tiny", None, STORES),
     Entry("tiny", 6, WRITERS, model=SMALL),

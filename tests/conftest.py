@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from agentmem.models import rerank
 from agentmem.models.embed import Embedder, get_embedder
 
 
@@ -20,6 +21,16 @@ def minilm() -> Embedder:
 def hashed() -> Embedder:
     """The fake embedder: instant, deterministic, word overlap only."""
     return get_embedder("hash")
+
+
+@pytest.fixture(autouse=True)
+def _no_reranker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default reranker would be fetched; the tests that use it are marked `net`."""
+    if not request.node.get_closest_marker("net"):
+        get = rerank.get_reranker
+        monkeypatch.setattr(
+            rerank, "get_reranker", lambda name, cache=None: get("none" if name == "ms-marco" else name)
+        )
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentmem.config import FILE_NAME, Config, find_file, load_config, read_settings, set_value
+from agentmem.config import (
+    FILE_NAME,
+    LOCAL_HISTORY,
+    REMOTE_HISTORY,
+    Config,
+    find_file,
+    load_config,
+    read_settings,
+    set_value,
+)
 from agentmem.errors import ConfigError
 
 
@@ -126,3 +135,10 @@ def test_any_text_survives_set(tmp_path_factory, value):
     set_value("model", value, path)
     assert tomllib.loads(path.read_text("utf-8"))["model"] == value
     assert load_config(path, env={}).model == value
+
+
+def test_how_much_history_is_shown_depends_on_the_model():
+    assert Config().history_limit() == Config(model="local:any").history_limit() == LOCAL_HISTORY
+    assert Config(model="openai:gpt-5-mini").history_limit() == REMOTE_HISTORY
+    assert Config().history_limit("openai-chat") == REMOTE_HISTORY, "a model object that was given wins"
+    assert Config(model="openai:gpt-5-mini", history_budget=7).history_limit() == 7

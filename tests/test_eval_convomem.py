@@ -124,7 +124,7 @@ def test_the_router_is_read_off_the_curve(tmp_path: Path, data: str):
 
 
 def test_a_route_that_was_chosen_for_it_is_followed(tmp_path: Path):
-    spec = SystemSpec(label="agentmem", embedder="hash", route="full_history")
+    spec = SystemSpec(label="agentmem:full_history", embedder="hash")
     report = evaluate(ConvoMem(), spec, Settings(data=DATA / "ours"), tmp_path / "o.json")
     assert report.metrics["router_accuracy"].value == report.metrics["long_context_accuracy"].value
 

@@ -182,7 +182,7 @@ class Recorder(UserMemory):
     def observe(self, session: Session) -> None:
         self.observed.append(session.id)
 
-    def context(self, request: str, *, budget: int = 2000) -> Context:
+    def context(self, request: str, *, budget: int | None = 2000) -> Context:
         self.asked[request] = len(self.observed)
         return Context(text="", tokens=0)
 

@@ -164,7 +164,7 @@ def test_without_memory_nothing_is_gained(tmp_path: Path) -> None:
 def test_agentmem_with_fillers_and_its_own_presentation(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
     out = tmp_path / "agentmem.json"
-    spec = SystemSpec(label="agentmem", embedder="hash", presentation="reminder", route="whole_memory")
+    spec = SystemSpec(label="agentmem:whole_memory", embedder="hash", presentation="reminder")
     evaluate(PrefEvalMCQ(), spec, Settings(data=data, reader="fake", fillers=3), out)
     # of these dialogues the offline policy with the hash embedder learns from this one
     detail = next(one for one in read_outcomes(out) if one.case == "made_up/002/explicit").detail
@@ -211,7 +211,7 @@ class Plain(UserMemory):
     def observe(self, session: Session) -> None:
         self.said += [message.content for message in session.messages]
 
-    def context(self, request: str, *, budget: int = 2000) -> Context:
+    def context(self, request: str, *, budget: int | None = 2000) -> Context:
         return Context(text="\n".join(self.said), tokens=0)
 
 

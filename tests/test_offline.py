@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 from datetime import date
 from pathlib import Path
 
@@ -16,17 +17,17 @@ from agentmem.memory import MEMORY, Add, Forget, Update
 from agentmem.models.embed import get_embedder
 from agentmem.models.fake import FakeEmbedder
 from agentmem.policy import classify
+from agentmem.policy import lines as of_lines
 from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.choices import choice, options_of
 from agentmem.policy.edits import parse_edits
-from agentmem.policy.fit_offline import proposed, scores
 from agentmem.policy.offline import OfflinePolicy
 from agentmem.policy.resolve import to_ops
 from agentmem.policy.spans import clauses, statements
 from agentmem.policy.wording import memory_text, when_and_text
 from agentmem.session import make_session
 
-DATA = Path(classify.__file__).parent / "data"
+DATA = Path(of_lines.__file__).parent / "data"
 TODAY = date(2026, 3, 1)
 
 
@@ -147,12 +148,12 @@ OFFER = "Some ideas:\n1. **Rooftop bar** with a DJ\n2. A quiet wine cellar\n3. K
         ("I'll go with option 2, the others are too loud.", "quiet wine cellar"),
         ("the second one sounds good, the others are too pricey", "too pricey"),
         ("Let's go with the wine cellar. I can't stand crowds.", "I can't stand crowds"),
-        ("option 3 sounds perfect", "rather than Rooftop bar"),
+        ("option 3 sounds perfect", ", over Rooftop bar"),
     ],
 )
 def test_a_choice_is_resolved_from_the_assistants_options(user, part):
     taken = choice(OFFER, user)
-    assert taken is not None and part in taken.text
+    assert taken is not None and part in " ".join([taken.text, *taken.reasons])
 
 
 @pytest.mark.parametrize(
@@ -199,13 +200,48 @@ def test_a_request_to_forget_what_is_not_known_has_no_alias_and_adds_nothing(pol
     assert [(edit.sign, edit.aliases) for edit in edits] == [("x", ())]
 
 
+class SureJudge:
+    """Says the same of every pair."""
+
+    def __init__(self, *chances: float) -> None:
+        self.chances = chances
+
+    def probabilities(self, pairs):
+        return np.tile(np.array(self.chances, np.float32), (len(pairs), 1))
+
+
+def deaf() -> classify.Classifier:
+    """Finds nothing worth anything."""
+    size = classify.inputs(FakeEmbedder().encode(["a"]), ["a"]).shape[1]
+    return classify.Classifier(np.zeros((size, 5), np.float32), np.array([9, 0, 0, 0, 0], np.float32), 0.5)
+
+
+DEAF, NOTHING = deaf(), SureJudge(1, 0, 0, 0, 0)
+
+
+def test_the_surer_of_the_two_readers_counts():
+    policy = OfflinePolicy(FakeEmbedder(), DEAF, judge=SureJudge(0.1, 0, 0, 0.9, 0))
+    assert [edit.kind for edit in one(policy, "u:The pipes froze and we had to move my desk.").edits] == ["fact"]
+    policy = OfflinePolicy(FakeEmbedder(), DEAF, judge=SureJudge(0.4, 0, 0, 0.6, 0))
+    assert one(policy, "u:The pipes froze and we had to move my desk.").edits == ()
+
+
 def test_a_plain_request_to_forget_needs_no_probability():
-    deaf = _random_classifier()
-    policy = OfflinePolicy(
-        FakeEmbedder(), classify.Classifier(deaf.weight * 0, deaf.bias + np.array([9, 0, 0, 0, 0], np.float32), 0.5)
-    )
+    policy = OfflinePolicy(FakeEmbedder(), DEAF, judge=NOTHING)
     assert [edit.sign for edit in one(policy, "u:Please forget that I keep bees.").edits] == ["x"]
     assert one(policy, "u:How do I forget my ex?").edits == ()
+
+
+def test_a_request_to_forget_means_what_its_judge_says():
+    known = (("fact", "Keeps bees."), ("fact", "Lives in Graz."))
+
+    def meant(*chances):
+        policy = OfflinePolicy(FakeEmbedder(), DEAF, judge=NOTHING, forgetting=SureJudge(*chances))
+        return [edit.aliases for edit in one(policy, "u:Please forget that I keep bees.", known=known).edits]
+
+    assert meant(0.0, 1.0) == [("f1",), ("f2",)]
+    assert meant(1.0, 0.0) == [("f1",)], "a shared word has to do"
+    assert meant(0.5, 0.5) == [("f1",)], "where the judge does not know, the nearest is meant"
 
 
 def test_what_was_just_said_and_is_to_be_forgotten_is_not_written(policy):
@@ -260,24 +296,27 @@ def test_a_batch_equals_its_items_one_by_one(policy):
 )
 def test_every_quote_is_in_a_user_message(parts):
     seen = observed("u:" + "".join(parts))
-    for edit in OfflinePolicy(FakeEmbedder(), _random_classifier()).propose([seen])[0].edits:
+    for edit in OfflinePolicy(FakeEmbedder(), DEAF, judge=DiceJudge()).propose([seen])[0].edits:
         assert all(quote in seen.session.messages[0].content for quote in edit.quotes)
 
 
-def _random_classifier() -> classify.Classifier:
-    size = classify.inputs(FakeEmbedder().encode(["a"]), ["a"]).shape[1]
-    weight = np.random.default_rng(0).normal(size=(size, len(classify.LABELS))).astype(np.float32)
-    return classify.Classifier(weight, np.zeros(len(classify.LABELS), np.float32), 0.3)
+class DiceJudge:
+    """Says anything, but of the same texts the same."""
+
+    def probabilities(self, pairs):
+        rows = [np.random.default_rng(zlib.crc32("".join(pair).encode())).dirichlet([0.5] * 5) for pair in pairs]
+        return np.array(rows, np.float32).reshape(len(pairs), 5)
 
 
-# -- the classifier --------------------------------------------------------------------------------------------------
+# -- the lines -------------------------------------------------------------------------------------------------------
 
 
 def test_lines_are_enough_and_no_scenario_is_in_both_splits():
-    own = classify.lines()
+    own = of_lines.lines()
     assert sum(line.label != "none" for line in own) >= 350 and sum(line.label == "none" for line in own) >= 450
     assert len({line.text for line in own}) == len(own)
-    assert not {line.scenario for line in classify.lines("train")} & {line.scenario for line in classify.lines("test")}
+    train, test = of_lines.lines("train"), of_lines.lines("test")
+    assert not {line.scenario for line in train} & {line.scenario for line in test}
 
 
 def test_the_shipped_weights_belong_to_the_shipped_lines():
@@ -287,9 +326,16 @@ def test_the_shipped_weights_belong_to_the_shipped_lines():
 
 
 def test_held_out_lines(policy):
-    test = classify.lines("test")
-    found = scores(test, proposed(policy, test))
-    assert found["precision"] >= 0.92 and found["recall"] >= 0.6 and found["false positives"] <= 0.04, found
+    test = of_lines.lines("test")
+    seen = [observed("u:" + line.text) for line in test]
+    got = [
+        "none" if not edits else "forget" if edits[0].sign == "x" else edits[0].kind
+        for edits in (proposal.edits for proposal in policy.propose(seen))
+    ]
+    kept, true = np.array([label != "none" for label in got]), np.array([line.label != "none" for line in test])
+    same = np.array([line.label == label for line, label in zip(test, got, strict=True)])
+    assert true[kept].mean() >= 0.9 and kept[true].mean() >= 0.85 and kept[~true].mean() <= 0.06
+    assert same[true & kept].mean() >= 0.85
 
 
 def test_held_out_dialogues(policy):

@@ -3,12 +3,13 @@
 import re
 from datetime import date
 
+import numpy as np
 import pytest
 
 from agentmem.index import MemoryIndex
 from agentmem.memory import Evidence, Fact, Memory, Preference, Source, StandingInstruction
 from agentmem.models.fake import FakeEmbedder
-from agentmem.retrieve import recall
+from agentmem.retrieve import READ, recall
 from agentmem.session import Message, Session
 
 SEAT = Preference(id="paaaaa", text="Prefers window seats.", valid_at=date(2024, 3, 1),
@@ -111,3 +112,43 @@ def test_a_memory_is_found_by_its_turn_too(tmp_path):
         assert (first.id, second.id, third.id) == ("pccccc", "said#0", "said#1")
         assert first.why.startswith("its turn: meaning")
         assert [hit.id for hit in recall(index, "hours over the Atlantic", 5, kinds=["turn"])] == ["said#0", "said#1"]
+
+
+# -- with a reranker ---------------------------------------------------------------------------------------------------
+
+
+class Longest:
+    """Only a long text answers."""
+
+    def __init__(self):
+        self.read = []
+
+    def scores(self, query, texts):
+        self.read.append((query, list(texts)))
+        return np.array([40 if len(text) > 300 else -40 for text in texts], np.float32)
+
+
+def test_a_reranker_reads_the_best_and_moves_them(index):
+    judge = Longest()
+    plain = recall(index, "window seats or Lyon", 9)
+    read = recall(index, "window seats or Lyon", 9, reranker=judge)
+    [(query, texts)] = judge.read
+    assert query == "window seats or Lyon" and len(texts) == len(plain) <= READ
+    assert {hit.id for hit in read} == {hit.id for hit in plain} and read[0].id == "long#0"
+    assert [hit.score for hit in read] == sorted((hit.score for hit in read), reverse=True)
+    assert all("read" in hit.why for hit in read)
+
+
+def test_a_memory_is_read_as_the_turn_it_rests_on(index):
+    judge = Longest()
+    recall(index, "prefers window seats", 9, reranker=judge)
+    assert "Book me a window seat, always window seats." in judge.read[0][1]
+    assert "Prefers window seats." not in judge.read[0][1]
+
+
+def test_what_is_not_read_keeps_its_place_behind(index, monkeypatch):
+    monkeypatch.setattr("agentmem.retrieve.READ", 2)
+    plain = recall(index, "window seats or Lyon", 9)
+    read = recall(index, "window seats or Lyon", 9, reranker=Longest())
+    assert {hit.id for hit in read[:2]} == {hit.id for hit in plain[:2]}
+    assert [hit.id for hit in read[2:]] == [hit.id for hit in plain[2:]]

@@ -26,7 +26,8 @@ def test_the_readme_counts_the_records():
 @pytest.mark.parametrize("name", [path.name for path in sorted(DATA.glob("*.jsonl"))])
 def test_no_record_stands_twice_and_all_have_a_family(name):
     records = rows(name)
-    assert all(record["family"].strip() for record in records)
+    families = [record.get("family") or record.get("domain") or record.get("attribute") for record in records]
+    assert all(family and family.strip() for family in families)
     assert max(Counter(json.dumps({**record, "family": ""}, sort_keys=True) for record in records).values()) == 1
 
 
@@ -67,6 +68,17 @@ def test_evidence_names_messages_and_forgets_name_memories():
         assert set(record["forgets"]) <= record["memory"].keys() and (record["heard"] or not record["forgets"])
     for record in rows("elicit.jsonl"):
         assert record["ask"] == bool(record.get("question")), record
+
+
+def test_phrases_have_their_places_for_values():
+    for domain in rows("domains.jsonl"):
+        assert len(domain["slots"]) >= 4, domain["domain"]
+        for slot in domain["slots"].values():
+            phrases = [*slot["prefer"], *slot["is"], *slot["state"]]
+            assert all(phrase.count("{}") == 1 for phrase in phrases) and len(slot["values"]) >= 8, domain["domain"]
+    for one in rows("attributes.jsonl"):
+        assert all(text.count("{}") == 1 for text in [*one["memory"], *one["said"], *one["changed"]]), one["attribute"]
+        assert all(text.count("{old}") == 1 for text in one["ended"]) and len(one["values"]) >= 10, one["attribute"]
 
 
 def texts_of(value):

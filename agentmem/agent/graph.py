@@ -12,7 +12,7 @@ from langgraph.types import Checkpointer
 from agentmem.agent.nodes import MemoryNodes, MemoryState
 
 OBSERVE = ("propose", "reconcile", "store", "index")
-RESPOND = ("route", "select", "retrieve", "generate")
+RESPOND = ("route", "select", "retrieve", "elicit", "generate")
 
 
 def build(

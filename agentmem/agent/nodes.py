@@ -17,6 +17,7 @@ from langgraph.graph.message import add_messages
 from agentmem.agent.parts import Parts
 from agentmem.agent.results import Context, Reply
 from agentmem.applicable import applicable
+from agentmem.elicit import worth_asking
 from agentmem.errors import ModelError, SessionError, boundary
 from agentmem.generate import memory_prompt, reply_prompt, used_memories
 from agentmem.memory import MEMORY_OPS, Add, Forget, Memory, MemoryOp, StandingInstruction, Update, full_text
@@ -57,11 +58,13 @@ class MemoryState(TypedDict, total=False):
     instructions: list[str]
     memories: list[str]
     earlier: list[str]
+    ask: bool
+    """Whether a question comes before the answer."""
     reply: dict[str, Any]
 
 
 class MemoryNodes:
-    """The eight steps over one user's memory; each method is a node."""
+    """The nine steps over one user's memory; each method is a node."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -125,7 +128,7 @@ class MemoryNodes:
             self._parts.index_later()
         return {}
 
-    # -- respond: route -> select -> retrieve -> generate -----------------------------------------------------------
+    # -- respond: route -> select -> retrieve -> elicit -> generate -------------------------------------------------
 
     def route(self, state: MemoryState, config: RunnableConfig) -> MemoryState:
         """Choose how to read the memory: full history while small, whole memory while it fits, else retrieval."""
@@ -152,14 +155,24 @@ class MemoryNodes:
             "earlier": [hit.text for hit in hits if hit.kind == "turn"],
         }
 
+    def elicit(self, state: MemoryState) -> MemoryState:
+        """Decide whether to ask one question first."""
+        if not self._parts.config.elicit:
+            return {"ask": False}
+        shown = {memory.id: full_text(memory) for memory in self._shown(state)}
+        known = [shown[id] for id in [*state["memories"], *state["instructions"]] if id in shown]
+        replied = next((str(message.content) for message in reversed(state["messages"]) if message.type == "ai"), "")
+        return {"ask": worth_asking(request_of(state), known, replied=replied)}
+
     def generate(self, state: MemoryState) -> MemoryState:
         """Answer from the conversation and the memory, and name the memories the answer used."""
         context = self.context(state)
-        prompt = reply_prompt(state["messages"], context.text)
+        prompt = reply_prompt(state["messages"], context.text, ask=context.ask)
         with boundary(ModelError, "chat model"):
             text = self._parts.model.invoke(prompt).text.strip()
         reply = Reply(
             text=text,
+            asked=context.ask and text.endswith("?"),
             used=used_memories(text, self._shown(state), self._parts.embedder),
             shown=context.shown,
             route=context.route,
@@ -179,6 +192,7 @@ class MemoryNodes:
             ),
             shown=tuple(memory.id for memory in shown),
             route=state["route"],
+            ask=state.get("ask", False),
             tokens=sum(count_tokens(line) for line in [*map(full_text, shown), *state["earlier"]]),
         )
 

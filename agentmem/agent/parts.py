@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from agentmem.config import Config
-from agentmem.errors import AgentMemError, SearchError
+from agentmem.errors import AgentMemError, ModelError, SearchError
 from agentmem.memory import Hit, HitKind
 from agentmem.policy import MemoryPolicy, get_policy
 from agentmem.retrieve import recall
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from agentmem.index import MemoryIndex
     from agentmem.models.embed import Embedder
+    from agentmem.models.rerank import Reranker
 
 IDLE_SECONDS = 0.5
 """Pause after an observe before the index follows."""
@@ -55,6 +56,19 @@ class Parts:
         from agentmem.models.embed import Remembering, get_embedder
 
         return Remembering(self._given_embedder or get_embedder(self.config.embedder, device=self.config.device))
+
+    @cached_property
+    def reranker(self) -> Reranker | None:
+        from agentmem.models.rerank import MsMarco, get_reranker
+
+        reranker = get_reranker(self.config.reranker, self.config.cache)
+        if isinstance(reranker, MsMarco):
+            try:
+                reranker.fetch()
+            except ModelError as error:  # a search without it is better than none
+                _log.warning('searching without the reranker; set reranker to "none" to silence this: %s', error)
+                return None
+        return reranker
 
     @cached_property
     def model(self) -> BaseChatModel:
@@ -128,7 +142,8 @@ class Parts:
         k = self.config.k if k is None else k
 
         def look() -> list[Hit]:
-            return recall(self.fresh_index(), query, k, at=at, without={without} if without else (), kinds=kinds)
+            others = {without} if without else ()
+            return recall(self.fresh_index(), query, k, at=at, without=others, kinds=kinds, reranker=self.reranker)
 
         try:
             return look()
@@ -178,7 +193,7 @@ class Parts:
             self.store.load().active,
             sessions,
             memory_budget=self.config.memory_budget,
-            history_budget=self.config.history_budget,
+            history_budget=self.config.history_limit(self._given_model._llm_type if self._given_model else ""),
         )
 
     def history_lines(self, without: str | None = None) -> list[str]:

@@ -43,12 +43,16 @@ class Context(Value):
     route: RouteName
     tokens: int
     """Estimated tokens of the memories and turns in it."""
+    ask: bool = False
+    """Whether to ask the user one question first: the answer hangs on something that is not known."""
 
 
 class Reply(Value):
     """An answer, and what of the memory went into it."""
 
     text: str
+    asked: bool = False
+    """Whether it is a question that comes before the answer."""
     used: tuple[str, ...]
     """Ids of the memories that the answer visibly follows."""
     shown: tuple[str, ...]

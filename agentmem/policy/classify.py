@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.errors import ModelError, boundary
 from agentmem.models.embed import Embedder
-
-Label = Literal["none", "preference", "instruction", "fact", "forget"]
-LABELS: tuple[Label, ...] = get_args(Label)
+from agentmem.policy.lines import LABELS, Label, lines
 
 THRESHOLD = 0.75
 """Probability of being worth remembering from which on a sentence is kept: the lowest of the table printed by
@@ -28,17 +23,6 @@ EMBEDDING_SCALE = 3.0
 REGULARISATION = 0.3
 _DATA = Path(__file__).parent / "data"
 SHIPPED = _DATA / "offline-minilm.safetensors"
-
-
-@dataclass(frozen=True)
-class Line:
-    """One hand-written line: what somebody might say in a chat, and what it is."""
-
-    text: str
-    label: Label
-    scenario: str
-    """Lines of one scenario are all for training or all held out."""
-    split: str
 
 
 _I = r"(?:i|i['’](?:m|ve|d|ll)|im|ive)"
@@ -199,13 +183,6 @@ def fit(vectors: NDArray[np.float32], texts: Sequence[str], labels: Sequence[Lab
     model = LogisticRegression(C=REGULARISATION, max_iter=3000)
     model.fit(inputs(vectors, texts), [LABELS.index(label) for label in labels])
     return Classifier(np.asarray(model.coef_, np.float32).T.copy(), np.asarray(model.intercept_, np.float32), threshold)
-
-
-def lines(split: str | None = None) -> list[Line]:
-    """The hand-written lines that ship with the package; `split` is "train", "test" or None for both."""
-    text = (_DATA / "lines.jsonl").read_text(encoding="utf-8")
-    own = [Line(**json.loads(line)) for line in text.splitlines()]
-    return [line for line in own if split in (None, line.split)]
 
 
 def save(classifier: Classifier, path: Path, about: dict[str, str]) -> None:

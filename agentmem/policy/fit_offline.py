@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agentmem.models.embed import Embedder, get_embedder
 from agentmem.policy.base import Observation
-from agentmem.policy.classify import LABELS, SHIPPED, THRESHOLD, Classifier, Line, about, fit, lines, save
+from agentmem.policy.classify import SHIPPED, THRESHOLD, Classifier, about, fit, save
+from agentmem.policy.lines import LABELS, Line, lines
 from agentmem.policy.offline import OfflinePolicy
 from agentmem.session import make_session
 
 FOLDS = 8
 THRESHOLDS = (0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+
+
+class Silent:
+    """A judge that finds nothing worth remembering, so that the classifier alone is measured."""
+
+    def probabilities(self, pairs: Sequence[tuple[str, str]], /) -> NDArray[np.float32]:
+        return np.tile(np.array([1, 0, 0, 0, 0], np.float32), (len(pairs), 1))
 
 
 def proposed(policy: OfflinePolicy, own: list[Line]) -> list[str]:
@@ -53,7 +63,7 @@ def cross_validated(embedder: Embedder, train: list[Line]) -> dict[float, dict[s
     for seen, held in GroupKFold(FOLDS).split(texts, labels, [line.scenario for line in train]):
         fitted = fit(vectors[seen], [texts[i] for i in seen], [labels[i] for i in seen], 0.5)
         for threshold in THRESHOLDS:
-            policy = OfflinePolicy(embedder, Classifier(fitted.weight, fitted.bias, threshold))
+            policy = OfflinePolicy(embedder, Classifier(fitted.weight, fitted.bias, threshold), judge=Silent())
             for place, label in zip(held, proposed(policy, [train[i] for i in held]), strict=True):
                 got[threshold][place] = label
     return {threshold: scores(train, labels) for threshold, labels in got.items()}
@@ -68,7 +78,7 @@ def main() -> None:
     texts = [line.text for line in train]
     classifier = fit(embedder.encode(texts), texts, [line.label for line in train], THRESHOLD)
     save(classifier, SHIPPED, about(embedder))
-    held_out = scores(test, proposed(OfflinePolicy(embedder, classifier), test))
+    held_out = scores(test, proposed(OfflinePolicy(embedder, classifier, judge=Silent()), test))
     print(f"held out, threshold {THRESHOLD}: " + "  ".join(f"{name} {value:.3f}" for name, value in held_out.items()))
     print(f"written: {SHIPPED.name}, {SHIPPED.stat().st_size:,} bytes")
 

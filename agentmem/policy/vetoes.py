@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from agentmem.policy.classify import FEATURES, Label
+from agentmem.policy.lines import Label
 
 _HYPOTHETICAL = re.compile(
     r"^\W*(?:(?:and|but|so|ok|well|now)\W+)*(?:if (?:i|we) (?:were|was|had|won|got|could)\b|suppose|imagine"
@@ -25,6 +25,17 @@ _ONE_OFF = re.compile(
     r"|(?:the )?(?:above|below|following)|last (?:one|answer|message))\b",
     re.I,
 )
+_FROM_NOW_ON = re.compile(
+    r"\b(?:from now on|from here on|going forward|in (?:the )?future|whenever|every time|each time|by default"
+    r"|ever again)\b",
+    re.I,
+)
+_STANDING = re.compile(
+    r"\b(?:always|allways|never|ever|every time|each time|whenever|from now on|from here on|going forward"
+    r"|in (?:the )?future|any ?more|by default|unless i|in every|(?:stop|quit) \w+ing|no more|all the time|assume"
+    r"|(?:when|if|once) (?:i|you|we|there|a|my|it))\b",
+    re.I,
+)
 _SECRET = re.compile(
     r"\b(?:pass ?(?:word|phrase|code)|api[ _-]?key|access key|secret key|private key|pin (?:is|code|number)|cvv"
     r"|credit card|card number|social security|ssn"
@@ -32,6 +43,13 @@ _SECRET = re.compile(
     r"|\b(?:\d[ -]?){12,19}\b|\b\d{3}-\d{2}-\d{4}\b",
     re.I,
 )
+_TO_MACHINES = re.compile(
+    r"\b(?:ai|llms?|language models?|(?:ai )?(?:assistants|agents|chatbots|models|crawlers|bots))\b"
+    r"(?=[^.!?]{0,40}(?::|,? (?:must|should|shall|always|never|please|recommend|ignore)\b))"
+    r"|\bignore (?:all |any )?(?:previous|prior|earlier|other) (?:instructions|rules|prompts)\b",
+    re.I,
+)
+"""Orders to assistants at large stand in pasted pages, not in what a person says of themselves."""
 _YOU_ARE = re.compile(
     r"\byou(?:['’]re| are| will (?:now )?(?:act|be))\b|\bthe (?:assistant|user|ai|bot)\b|\b(?:system prompt"
     r"|instructions|guidelines)\b",
@@ -62,15 +80,15 @@ _PASSING = re.compile(
 def vetoed(quote: str, label: Label) -> bool:
     """Whether `quote` must not become a memory of this kind.
 
-    Secrets and hypotheses never; questions, passing thoughts ("I'll look into it") and the taste of
-    others are no preference or fact; an instruction about the answer at hand, or about what "the assistant" is, does
-    not stand.
+    Secrets, hypotheses and orders to machines at large never; questions, passing thoughts ("I'll look into it") and the
+    taste of others are no preference or fact; an instruction about the answer at hand, or about what "the assistant"
+    is, does not stand.
     """
-    if _SECRET.search(quote) or _HYPOTHETICAL.search(quote):
+    if _SECRET.search(quote) or _HYPOTHETICAL.search(quote) or _TO_MACHINES.search(quote):
         return True
     if label == "instruction":
-        standing = FEATURES["standing"].search(quote) or FEATURES["when I"].search(quote)
-        if _DECLARES.search(quote) and not FEATURES["from now on"].search(quote):
+        standing = _STANDING.search(quote)
+        if _DECLARES.search(quote) and not _FROM_NOW_ON.search(quote):
             return True
         return _YOU_ARE.search(quote) is not None or (_ONE_OFF.search(quote) is not None and not standing)
     if quote.endswith("?") or _PASSING.search(quote):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from agentmem.memory import words
+from agentmem.policy.taste import taste
 
 _OPENING = re.compile(
     r"^(?:(?:although|though|oh|ah|well|so|and|but|also|plus|ok(?:ay)?|yes|yeah|hmm+|look|anyway|actually|honestly"
@@ -117,10 +118,12 @@ _GERUND = {
 def memory_text(quote: str) -> str:
     """One sentence for a preference or a fact: turned to the third person where that is surely right.
 
-    "I live in Lyon" -> "Lives in Lyon."; "my sister Ana lives in Rome" -> "Sister Ana lives in Rome."; anything less
-    plain stays the user's own words.
+    "I live in Lyon" -> "Lives in Lyon."; "my sister Ana lives in Rome" -> "Sister Ana lives in Rome."; "the loud places
+    don't appeal to me" -> "Dislikes loud places."; anything less plain stays the user's own words.
     """
     said = _CLOSING.sub("", _OPENING.sub("", " ".join(quote.split())).strip(" ,;:–—-")) or " ".join(quote.split())
+    if found := taste(said):
+        return _sentence(found)
     plain = _CONSEQUENCE.sub("", said)
     return _sentence(_turned(plain) or _turned(said) or said)
 

@@ -19,6 +19,8 @@ _WHERE = {
     "longmemeval": "longmemeval:LongMemEval",
     "convomem": "convomem:ConvoMem",
     "forget": "forget:Forget",
+    "router": "router:Router",
+    "elicit": "elicit:Elicit",
     "tiny": "tiny:Tiny",
 }
 """Module and class of each benchmark; imported when it is used."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from agentmem.memory import HitKind, Source, Value
 from agentmem.session import Session
@@ -136,13 +137,7 @@ class _Dialogue:
 
     def union(self, n: int) -> UserMemory:
         """A memory that holds the dialogue and n filler turns. Raises AgentMemError."""
-        fillers: UserMemory = self._run.once(f"fillers {n}", lambda: _observed_fillers(self._run, n))
-        try:
-            union = fillers.fork(self._run.folder / f"{self._session.id.replace('/', '-')}-{n}")
-            union.absorb(self._observed(), first=True)  # as the authors order them
-        except UnsupportedError:
-            return observed_in_order(self._run, self._session, n)
-        return union
+        return observed_union(self._run, self._session, n, self._observed)
 
     def _observed(self) -> UserMemory:
         if self._memory is None:
@@ -151,11 +146,23 @@ class _Dialogue:
         return self._memory
 
 
+def observed_union(run: Run, dialogue: Session, n: int, observed: Callable[[], UserMemory]) -> UserMemory:
+    """A memory that holds what `observed` made of the dialogue, and n filler turns after it. Raises AgentMemError."""
+    fillers: UserMemory = run.once(f"fillers {n}", lambda: _observed_fillers(run, n))
+    try:
+        union = fillers.fork(run.folder / f"{dialogue.id.replace('/', '-')}-{n}")
+        union.absorb(observed(), first=True)  # as the authors order them
+    except UnsupportedError:
+        return observed_in_order(run, dialogue, n)
+    return union
+
+
 def _observed_fillers(run: Run, n: int) -> UserMemory:
     """The memory of the fillers alone, made once a process."""
     memory = Guarded(run.system.open(run.shared_folder / f"fillers{n}"), run.system.name)
     memory.observe(_fillers(run, n))
-    memory.search("index", 1)  # searched once, so that the copies need not index the fillers
+    with contextlib.suppress(UnsupportedError):
+        memory.search("index", 1)  # searched once, so that the copies need not index the fillers
     return memory
 
 

@@ -29,8 +29,8 @@ class SystemSpec(Value):
     model: str = DEFAULT_MODEL
     """Chat model of systems whose memories are written by one."""
     embedder: str = "minilm"
-    route: str = ""
-    """agentmem: full_history, whole_memory or retrieve instead of the route it would choose."""
+    reranker: str = "ms-marco"
+    """agentmem: what reads the best hits again, none or another."""
     presentation: str = ""
     """agentmem: how the memory is shown to a model, instead of its default."""
     k: int = 8
@@ -69,7 +69,10 @@ def _langmem(spec: SystemSpec) -> System:
 
 
 SYSTEMS: dict[str, tuple[Callable[[SystemSpec], System], str]] = {
-    "agentmem": (_agentmem, "agentmem with its default policy; agentmem:offline or agentmem:prompted for another"),
+    "agentmem": (
+        _agentmem,
+        "agentmem; agentmem:prompted for that policy; agentmem:full_history, :whole_memory, :retrieve for a route",
+    ),
     "no-memory": (_baseline, "remembers nothing"),
     "full-context": (_baseline, "shows everything that was said, the newest first to fit"),
     "grep": (_baseline, "turns that contain most of the query's words, the newest first"),

@@ -16,7 +16,7 @@ from agentmem import Agent
 from agentmem.agent import OBSERVE, build
 from agentmem.applicable import applicable
 from agentmem.config import Config
-from agentmem.errors import ConfigError
+from agentmem.elicit import worth_asking
 from agentmem.memory import Add, Forget, Hit, HitKind, Memory, StandingInstruction
 from agentmem.models.embed import Embedder, Remembering, get_embedder
 from agentmem.policy.wording import when_and_text
@@ -44,12 +44,12 @@ class AgentmemSystem:
     """agentmem with one policy, route and presentation."""
 
     def __init__(self, spec: SystemSpec) -> None:
-        if spec.route and spec.route not in _BUDGETS:
-            raise ConfigError(f"route {spec.route!r}: choose one of {', '.join(_BUDGETS)}")
-        settings: dict[str, Any] = {"policy": spec.policy} if spec.policy else {}
+        route = spec.policy if spec.policy in _BUDGETS else ""
+        settings: dict[str, Any] = {"policy": spec.policy} if spec.policy and not route else {}
         settings |= {"presentation": spec.presentation} if spec.presentation else {}
-        settings |= _BUDGETS.get(spec.route, {})
-        self._config = Config(model=spec.model, embedder=spec.embedder, k=spec.k, **settings)
+        settings |= _BUDGETS.get(route, {})
+        reranker = "none" if spec.embedder == "hash" else spec.reranker  # as fast and as blind as that embedder
+        self._config = Config(model=spec.model, embedder=spec.embedder, reranker=reranker, k=spec.k, **settings)
         self.name = spec.label
         self.usage: Counter[str] = Counter()
 
@@ -60,8 +60,9 @@ class AgentmemSystem:
 
     @property
     def config(self) -> dict[str, object]:
-        depends_on = {"policy", "embedder", "k", "memory_budget", "history_budget", "presentation"}
-        return self._config.model_dump(mode="json", include=depends_on)
+        depends_on = {"policy", "embedder", "k", "reranker", "memory_budget", "history_budget", "presentation"}
+        named = self._config.model_dump(mode="json", include=depends_on)
+        return {**named, "history_budget": self._config.history_limit()}
 
     def open(self, folder: Path) -> UserMemory:
         return _AgentMemory(self._config, self._embedder, folder, self.usage)
@@ -97,7 +98,13 @@ class _AgentMemory(UserMemory):
         chosen = {one.id for one in applicable(instructions, request, self._embedder)}
         return [said for said, one in zip(profile, instructions, strict=True) if one.id in chosen]
 
-    def context(self, request: str, *, budget: int = 2000) -> Context:
+    def asks(self, known: Sequence[str], request: str) -> bool:
+        return worth_asking(request, known)
+
+    def context(self, request: str, *, budget: int | None = 2000) -> Context:
+        if budget is None:
+            found = self._agent.context([{"role": "user", "content": request}], today=DAY)
+            return Context(text=found.text, tokens=count_tokens(found.text), route=found.route)
         routed = self._config.memory_budget not in (0, _LARGE)
         settings = {"memory_budget": budget} if routed else {}
         k = self._config.k

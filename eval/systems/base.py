@@ -62,8 +62,17 @@ class UserMemory:
         """Which of the standing instructions of a user, in the user's own words, apply to the request."""
         raise UnsupportedError(f"{self.name} does not select standing instructions")
 
-    def context(self, request: str, *, budget: int = 2000) -> Context:
-        """What would go into the prompt when this request is answered, at most `budget` tokens."""
+    def asks(self, known: Sequence[str], request: str) -> bool:
+        """Whether it would ask the user a question before it answers the request.
+
+        Args:
+            known: what is remembered of the user, a sentence each.
+            request: the user's message.
+        """
+        raise UnsupportedError(f"{self.name} does not decide whether to ask")
+
+    def context(self, request: str, *, budget: int | None = 2000) -> Context:
+        """What would go into the prompt when this request is answered: at most `budget` tokens, None is no limit."""
         raise UnsupportedError(f"{self.name} does not say what it would put into a prompt")
 
     def fork(self, folder: Path) -> UserMemory:
@@ -133,7 +142,11 @@ class Guarded(UserMemory):
         with boundary(SystemFailedError, f"{self.name}: applicable"):
             return list(self.inner.applicable(profile, request))
 
-    def context(self, request: str, *, budget: int = 2000) -> Context:
+    def asks(self, known: Sequence[str], request: str) -> bool:
+        with boundary(SystemFailedError, f"{self.name}: asks"):
+            return self.inner.asks(known, request)
+
+    def context(self, request: str, *, budget: int | None = 2000) -> Context:
         with boundary(SystemFailedError, f"{self.name}: context"):
             return self.inner.context(request, budget=budget)
 

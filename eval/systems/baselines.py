@@ -207,16 +207,19 @@ class _Kept(UserMemory):
         ranked = sorted(((score, -place) for place, score in enumerate(scores) if score is not None), reverse=True)
         return [profile[-place] for _, place in ranked[:1]]
 
-    def context(self, request: str, *, budget: int = 2000) -> Context:
+    def asks(self, known: Sequence[str], request: str) -> bool:
+        return self.name == "full-context"  # the two trivial controls: the one always asks, the others never
+
+    def context(self, request: str, *, budget: int | None = 2000) -> Context:
         if self.name == "no-memory":
             return Context(text="", tokens=0)
         if self._ranker is None:
             lines = [f"{m.role}: {m.content}" for s in reversed(self._sessions) for m in reversed(s.messages)]
         else:
             lines = [hit.text for hit in self._ranked(self._ranker, request, self._k, None)]
-        kept = list(_within(lines, budget))
+        kept = lines if budget is None else list(_within(lines, budget))
         if self._ranker is None:
-            kept.reverse()
+            kept = kept[::-1]
         text = "Earlier conversations:\n" + "\n".join(kept) if kept else ""
         return Context(text=text, tokens=count_tokens(text))
 

@@ -91,8 +91,8 @@ class PeerMemory(UserMemory):
         kept = [one for one in self._all() if one.role == "user" and one.text.strip()]
         return [self._fact(one, place) for place, one in enumerate(kept)]
 
-    def context(self, request: str, *, budget: int = 2000) -> Context:
-        lines, left = [], budget - 5
+    def context(self, request: str, *, budget: int | None = 2000) -> Context:
+        lines, left = [], (budget or 10**9) - 5
         for one in self._found(request, self._k, None):
             line = f"- {one.text}"
             cost = count_tokens(line) + 1

@@ -1,0 +1,124 @@
+"""Fit the judges that ship: `python -m agentmem.train.judges NAME`.
+
+Needs the extra `train`. Each takes 5 to 30 minutes on one core (some passes over up to 20,000 short pairs), prints the
+loss as it goes, and then how it does on families that were held out. The file goes to agentmem/models/adapters, or to
+--out.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from agentmem.models.judges import ADAPTERS, APPLICABILITY, ELICITATION, FORGETTING, RELATIONS
+from agentmem.models.pairs import PairModel, SlotEncoder, save_adapter
+from agentmem.policy.lines import LABELS
+from agentmem.train import applicability, lines, relations, requests, slots
+from agentmem.train.pairs import Example, Recipe, Watch, fit
+from agentmem.train.records import digest
+
+LEVELS = (0.3, 0.5, 0.7, 0.8, 0.9)
+
+
+class Task(NamedTuple):
+    """What one judge is fitted to."""
+
+    labels: Sequence[str]
+    train: Sequence[Example]
+    held_out: Mapping[str, Sequence[Example]]
+    epochs: int
+
+
+def task(name: str, seed: int) -> Task:
+    """The examples of the judge `name`. Raises KeyError for another name."""
+    rng = random.Random(seed)
+    if name == "lines":
+        return Task(LABELS, *lines.split(rng), epochs=3)
+    if name == "relations":
+        return Task(RELATIONS, *relations.split(rng), epochs=2)
+    if name == "applicability":
+        return Task(APPLICABILITY, *applicability.split(rng), epochs=2)
+    if name == "elicitation":
+        return Task(ELICITATION, *requests.elicitation(rng), epochs=3)
+    if name == "forgetting":
+        return Task(FORGETTING, *requests.forgetting(rng), epochs=4)
+    raise KeyError(name)
+
+
+def report(name: str, labels: Sequence[str], gold_N: NDArray[np.int_], chance_NC: NDArray[np.float32]) -> str:
+    """Accuracy, the confusion of gold (rows) and most likely (columns), and each label's recall at some thresholds."""
+    likeliest_N = chance_NC.argmax(1)
+    confusion = np.zeros((len(labels), len(labels)), int)
+    np.add.at(confusion, (gold_N, likeliest_N), 1)
+    lines = [f"{name}: {len(gold_N)} pairs, accuracy {(likeliest_N == gold_N).mean():.3f}"]
+    lines += [f"  {label:<12} {row}" for label, row in zip(labels, confusion.tolist(), strict=True)]
+    for place, label in enumerate(labels[1:], start=1):
+        found = chance_NC[:, place]
+        lines.append(f"  {label} at " + ", ".join(
+            f"{level}: {(found[gold_N == place] >= level).mean():.2f} ({(found[gold_N != place] >= level).mean():.3f})"
+            for level in LEVELS))  # fmt: skip
+    return "\n".join(lines)
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="lines, relations, slots, applicability, elicitation or forgetting")],
+    out: Annotated[Path | None, typer.Option(help="file to write; by default the one that ships")] = None,
+    epochs: Annotated[int | None, typer.Option(help="passes over the examples")] = None,
+    threads: Annotated[int, typer.Option(help="of torch; one of two cores leaves the machine usable")] = 1,
+    seed: int = 0,
+) -> None:
+    """Fit one judge and say how it does on what was held out."""
+    import torch
+
+    torch.set_num_threads(threads)
+    path = out or ADAPTERS / f"{name}.safetensors"
+    if name == "slots":
+        _slots(path, seed)
+        return
+    own = task(name, seed)
+    print(f"{name}: {len(own.train)} examples of {len({one.group for one in own.train})} families", flush=True)
+    recipe = Recipe(epochs=epochs or own.epochs, seed=seed)
+    save_adapter(fit(own.train, own.labels, recipe, about=_about(seed), watch=_printing(100)), path)
+    judge = PairModel(path)
+    for part, examples in own.held_out.items():
+        gold_N = np.array([example.label for example in examples])
+        print(report(part, own.labels, gold_N, judge.probabilities([one.pair for one in examples])), flush=True)
+
+
+def _slots(path: Path, seed: int) -> None:
+    """Fit the encoder of slots, and say how well it tells held-out pairs apart."""
+    save_adapter(slots.fit_slots(slots.Recipe(seed=seed), _about(seed), _printing(20)), path)
+    encoder = SlotEncoder(path)
+    cosines = {}
+    for part, pairs in slots.held_out_pairs(random.Random(seed)).items():
+        first, second = zip(*pairs, strict=True)
+        cosines[part] = (encoder.encode(first) * encoder.encode(second)).sum(1)
+    for part in ("near", "other"):
+        for share in (0.9, 0.95, 0.99):
+            bar = float(np.quantile(cosines[part], share))
+            print(f"same above {bar:.2f}, which {share:.0%} of {part} are below: {(cosines['same'] > bar).mean():.2f}")
+
+
+def _about(seed: int) -> dict[str, str]:
+    return {"records": digest(), "seed": str(seed)}
+
+
+def _printing(every: int) -> Watch:
+    start = time.monotonic()
+
+    def watch(step: int, steps: int, loss: float) -> None:
+        if step % every == 0 or step == steps:
+            print(f"step {step} of {steps}, loss {loss:.3f}, {time.monotonic() - start:.0f} s", flush=True)
+
+    return watch
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,106 @@
+"""Pair models: an adapter on disk, and a fit that learns what it is shown."""
+
+import numpy as np
+import pytest
+
+from agentmem.errors import ModelError
+from agentmem.models.judges import ADAPTERS, Sight, shipped, shipped_slots
+from agentmem.models.pairs import PairModel, load_adapter, save_adapter
+
+NAMES = sorted(path.stem for path in ADAPTERS.glob("*.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    pytest.importorskip("peft", reason="fitting needs the extra train")
+    from agentmem.train.pairs import Example, Recipe, fit
+
+    beasts = ("cat", "dog", "cow", "hen", "fox", "bee", "ram", "owl")
+    pairs = [Example((f"The {beast} is {colour}.", "asked of the user"), label, beast)
+             for beast in beasts for label, colour in enumerate(("asleep", "red"))]  # fmt: skip
+    losses = []
+    adapter = fit(pairs, ("asleep", "red"), Recipe(epochs=20, batch=8, rank=8), about={"of": "colours"},
+                  watch=lambda step, steps, loss: losses.append(loss))  # fmt: skip
+    path = tmp_path_factory.mktemp("adapter") / "colours.safetensors"
+    save_adapter(adapter, path)
+    return adapter, path, pairs, losses
+
+
+def test_a_fit_lowers_the_loss_and_tells_its_examples_apart(fitted):
+    _, path, pairs, losses = fitted
+    chances = PairModel(path).probabilities([one.pair for one in pairs])
+    assert losses[-1] < losses[0]
+    assert (chances.argmax(1) == np.array([one.label for one in pairs])).mean() >= 0.9
+
+
+def test_an_adapter_comes_back_from_disk(fitted):
+    adapter, path, _, _ = fitted
+    again = load_adapter(path)
+    assert again.labels == ("asleep", "red") and again.about == {"of": "colours"}
+    assert again.low_rank.keys() == adapter.low_rank.keys()
+    np.testing.assert_allclose(again.head_weight, adapter.head_weight, atol=2e-3)  # half precision
+
+
+def test_probabilities_sum_to_one_and_do_not_depend_on_the_batch(fitted):
+    _, path, pairs, _ = fitted
+    model = PairModel(path)
+    texts = [one.pair for one in pairs[:5]] + [("A much longer sentence about nothing in particular at all.", "red")]
+    together = model.probabilities(texts)
+    np.testing.assert_allclose(together.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(together, np.concatenate([model.probabilities([text]) for text in texts]), atol=1e-4)
+    assert model.probabilities([]).shape == (0, 2)
+
+
+def test_a_file_that_is_no_adapter_is_named(tmp_path):
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(b"no")
+    with pytest.raises(ModelError, match="broken"):
+        PairModel(path).probabilities([("a", "b")])
+
+
+def test_what_ships_is_small_and_complete():
+    assert NAMES == ["applicability", "elicitation", "forgetting", "lines", "relations", "slots"]
+    assert sum((ADAPTERS / f"{name}.safetensors").stat().st_size for name in NAMES) < 30_000_000
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "slots"])
+def test_each_shipped_judge_gives_a_row_for_each_pair(name):
+    chances = shipped(name).probabilities([("Book a flight", "Takes the train."), ("I live in Bern.", "")])
+    assert chances.shape[0] == 2 and np.isfinite(chances).all()
+    np.testing.assert_allclose(chances.sum(1), 1, atol=1e-5)
+
+
+def test_what_fills_one_slot_lies_together():
+    texts = [
+        "Has a Nokia phone.",
+        "picked up a Pixel yesterday",
+        "Is allergic to nuts.",
+        "Lives in Lyon.",
+    ]
+    vectors = shipped_slots().encode(texts)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    near = vectors @ vectors.T
+    assert near[0, 1] > max(near[0, 2], near[0, 3], near[1, 2], near[1, 3])
+    assert shipped_slots().encode([]).shape == (0, vectors.shape[1])
+
+
+class Fixed:
+    """A judge that says the same of each pair, and an encoder with a vector for each text."""
+
+    def __init__(self, chances, vectors):
+        self.chances, self.vectors = chances, vectors
+
+    def probabilities(self, pairs):
+        return np.array([self.chances] * len(pairs), np.float32)
+
+    def encode(self, texts):
+        return np.array([self.vectors[text] for text in texts], np.float32)
+
+
+def test_sight_joins_the_judge_and_the_slots():
+    """By hand: logit = 3.28 cos + .33 (ln .6 - ln .3) + .36 (ln .6 - ln .1) - 3.04."""
+    fixed = Fixed([0.3, 0.1, 0.6], {"new": [1, 0], "same": [1, 0], "other": [0, 1]})
+    closes, repeats = Sight(fixed, fixed).read("new", ["same", "other"])
+    odds = 0.33 * np.log(2) + 0.36 * np.log(6) - 3.04
+    np.testing.assert_allclose(closes, [1 / (1 + np.exp(-(odds + 3.28))), 1 / (1 + np.exp(-odds))], rtol=1e-5)
+    np.testing.assert_allclose(repeats, [0.1, 0.1], rtol=1e-5)
