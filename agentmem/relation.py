@@ -33,7 +33,7 @@ OPPOSED = 0.45
 """The same where they differ in polarity or in a pair of opposites."""
 ENDED = 0.35
 """The same where the user names what has ended or was replaced."""
-CLOSES = 0.6
+CLOSES = 0.7
 """Probability from which on the models' word is taken that something is over."""
 REPEATS = 0.9
 """The same for one thing said again; a new detail must not be lost in it."""

@@ -371,9 +371,10 @@ def _finding(unit: _Unit, chance: NDArray[np.float32], row: int) -> _Finding | N
     if _UNSURE.search(unit.quote):
         return None
     likely = sorted(KINDS, key=lambda label: -chance[LABELS.index(label)])  # requests to forget are read apart
-    # what cannot be an instruction ("I work in education") may still be a fact
-    label: Label | None = next((label for label in likely if not vetoed(unit.quote, label)), None)
-    if label is None or vetoed(unit.quote, likely[0]) and likely[0] != "instruction":
+    # what cannot be an instruction ("I work in education") may still be a fact that is said in so many words
+    open_ = likely if likely[0] == "instruction" and _PLAIN.search(unit.quote) else likely[:1]
+    label: Label | None = next((label for label in open_ if not vetoed(unit.quote, label)), None)
+    if label is None:
         return None
     return _Finding(label, unit.quote, unit.turn, _worth(chance, unit.quote), row)
 
