@@ -30,7 +30,7 @@ from agentmem.relation import stem
 MOST = 3
 """Memories from one observation, unless further ones are plain or nearly certain, or the conversation is long."""
 CERTAIN = 0.93
-WORTH = 0.75
+WORTH = 0.8
 """Probability of being worth remembering from which on a sentence is kept."""
 JUDGE = 0.88
 """What the judge says is taken for so much of it: its threshold is a little higher than the classifier's."""
