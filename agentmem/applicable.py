@@ -1,7 +1,9 @@
 """Which standing instructions bear on a request, and which of them it overrides.
 
-A judge reads the request and each instruction together (agentmem/models/judges.py). What an instruction that applies
-asks for may bring in others: "when I book a flight, find a hotel too", "hotels need a gym".
+A condition is held against the request by its cosine. A judge (agentmem/models/judges.py) reads the request with each
+instruction: whether one without a condition is about something else ("hotels need a gym"), and whether the request
+overrides it. It also reads the instructions with each other, since one may bring in another: "when I book a flight,
+find a hotel too". Letting the judge decide about conditions as well is worse on our own pairs (LOG.md, 2026-11-26).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agentmem.index.entries import telling_words
 from agentmem.memory import StandingInstruction, full_text, words
@@ -19,16 +22,23 @@ from agentmem.models.judges import APPLICABILITY, Bearing, Judge, shipped
 if TYPE_CHECKING:
     from agentmem.models.embed import Embedder
 
-APPLIES = 0.35
-"""Least probability of an instruction that is followed.
+APPLIES = 0.26
+"""Least cosine of a condition and a request it applies to.
 
-Towards selecting too many: the prompt shows the condition, so a model can still see that it does not hold.
+Set with MiniLM on tests/data/applicable.jsonl, towards selecting too many: the prompt shows the condition, so a model
+can still see that it does not hold. Overlap of words was tried and added nothing.
 """
 
-BROUGHT_IN = 0.9
-"""The same for what an instruction brings in: there are many pairs of instructions, and each may be wrong."""
+FARTHER = 0.25
+"""A condition that is so much farther from the request than the nearest one is about something else."""
 
-OVERRIDDEN = 0.5
+UNCONDITIONAL = 0.45
+"""Least probability, by the judge, of an instruction without a condition: some do not say theirs."""
+
+BROUGHT_IN = 0.9
+"""The same for one that another brings in: there are many pairs of instructions, and each may be wrong."""
+
+OVERRIDDEN = 0.6
 """Probability from which on one is set aside for this request, whatever else would bring it in."""
 
 CONTRADICTS = 0.3
@@ -40,6 +50,7 @@ ROUNDS = 2
 MANY = 64
 """Of more instructions, those nearest to the request in meaning are read."""
 
+_CONDITION = "I need help with {}"  # puts a condition ("booking flights") nearer to how requests are worded
 
 _EXCEPTION = re.compile(
     r"\b(?:(?:just|only|but) )?(?:this (?:time|once)|for (?:once|a change)|just once|(?:just|only) (?:today|now))\b"
@@ -67,27 +78,27 @@ def applicable(
     if not request.strip() or not instructions:
         return tuple(one for one in instructions if one.when == "always")
     judge = judge or Bearing(shipped("applicability"), embedder)
-    read = _nearest(instructions, request, embedder)
+    near_N = _nearness(instructions, request, embedder)
+    read = [instructions[place] for place in sorted(np.argsort(-near_N, kind="stable")[:MANY].tolist())]
     chances = judge.probabilities([(request, full_text(one)) for one in read])
     applies_N, overridden_N = (chances[:, APPLICABILITY.index(label)] for label in ("applies", "overridden"))
     overridden = {one.id for one, chance in zip(read, overridden_N, strict=True) if chance >= OVERRIDDEN}
-    chosen = {one.id for one, chance in zip(read, applies_N, strict=True) if chance >= APPLIES} - overridden
+    unfit = {one.id for one, chance in zip(read, applies_N, strict=True)
+             if one.when == "always" and chance < UNCONDITIONAL}  # fmt: skip
+    conditions = [near for one, near in zip(instructions, near_N.tolist(), strict=True) if one.when != "always"]
+    least = max(APPLIES, max(conditions, default=0.0) - FARTHER)
+    chosen = {one.id for one, near in zip(instructions, near_N, strict=True) if near >= least} - unfit - overridden
     chosen |= _brought_in(read, chosen, overridden, judge)
     candidates = [one for one in instructions if one.id in chosen]
     suspended = _suspended(candidates, request, embedder)
     return tuple(one for one in candidates if one.id not in suspended)
 
 
-def _nearest(
-    instructions: Sequence[StandingInstruction], request: str, embedder: Embedder
-) -> Sequence[StandingInstruction]:
-    """The MANY nearest to the request in meaning; those without a condition first, since they are near to nothing."""
-    if len(instructions) <= MANY:
-        return instructions
-    near_N = embedder.encode([full_text(one) for one in instructions]) @ embedder.encode([request])[0]
-    near_N += np.array([2.0 * (one.when == "always") for one in instructions], np.float32)
-    nearest = set(np.argsort(-near_N, kind="stable")[:MANY].tolist())
-    return [one for place, one in enumerate(instructions) if place in nearest]
+def _nearness(instructions: Sequence[StandingInstruction], request: str, embedder: Embedder) -> NDArray[np.float32]:
+    """Cosine of the request with each condition; 1 without a condition, so that these are always read."""
+    texts = [_CONDITION.format(one.when) for one in instructions]
+    near_N = embedder.encode(texts) @ embedder.encode([request])[0]
+    return np.where([one.when == "always" for one in instructions], np.float32(1), near_N)
 
 
 def _brought_in(

@@ -7,8 +7,14 @@ than a guess. So the judge has to be surer than not, and nothing is asked twice 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from agentmem.models.judges import ELICITATION, Judge, joined, shipped
+
+if TYPE_CHECKING:
+    from agentmem.models.embed import Embedder
 
 ASK = 0.6
 """Least probability that a careful person would ask first.
@@ -18,24 +24,31 @@ stays silent for .88 of the others, half of which differ from the former in one 
 tasks of any kind (241 lines) it asks at 2.5 %. At .7 it is .26, .98 and 2.1 %.
 """
 
+MOST = 8
+"""Memories that are read with a request; as many as stood beside one in training."""
+
 
 def worth_asking(
-    request: str, known: Sequence[str], *, replied: str = "", judge: Judge | None = None, at_least: float = ASK
+    request: str, known: Sequence[str], embedder: Embedder, *, replied: str = "", judge: Judge | None = None
 ) -> bool:
     """Whether one question should come before the answer.
 
     Args:
         request: what the user wants.
-        known: what is remembered and bears on it: the texts of memories, most relevant first.
+        known: the texts of what is remembered.
+        embedder: of more than MOST texts, those nearest to the request are read: the judge would cut the rest, and ask
+            for what it has not seen.
         replied: the assistant's last message; after a question of its own there is no second one.
         judge: (n, ELICITATION) probabilities; None takes the one that ships.
-        at_least: probability to ask from.
 
     Raises:
         ModelError: the judge failed.
     """
     if not request.strip() or replied.rstrip().endswith("?"):
         return False
+    if len(known) > MOST:
+        near_N = embedder.encode(known) @ embedder.encode([request])[0]
+        nearest: list[int] = np.argsort(-near_N, kind="stable")[:MOST].tolist()
+        known = [known[place] for place in nearest]
     judge = judge or shipped("elicitation")
-    chance = judge.probabilities([(request, joined(known))])[0, ELICITATION.index("ask")]
-    return float(chance) >= at_least
+    return bool(judge.probabilities([(request, joined(known))])[0, ELICITATION.index("ask")] >= ASK)

@@ -33,10 +33,8 @@ OPPOSED = 0.45
 """The same where they differ in polarity or in a pair of opposites."""
 ENDED = 0.35
 """The same where the user names what has ended or was replaced."""
-CLOSES = 0.7
+CLOSES = 0.8
 """Probability from which on the models' word is taken that something is over."""
-REPEATS = 0.9
-"""The same for one thing said again; a new detail must not be lost in it."""
 AT_ONCE = 2
 """So many memories at most are closed on the models' word by one statement."""
 SAME_CONDITION = 0.8
@@ -74,41 +72,31 @@ def relate(new: Memory, olds: Sequence[Memory], embedder: Embedder, sight: Sight
     ]
     if isinstance(new, StandingInstruction) or reading.asks:
         return relations
-    return _judged(new, reading, olds, near.tolist(), relations, sight or Sight.shipped())
+    return _seen(new, reading, olds, relations, sight or Sight.shipped())
 
 
-def _judged(
-    new: Memory,
-    reading: _Reading,
-    olds: Sequence[Memory],
-    near: Sequence[float],
-    relations: Sequence[Relation],
-    sight: Sight,
+def _seen(
+    new: Memory, reading: _Reading, olds: Sequence[Memory], relations: Sequence[Relation], sight: Sight
 ) -> list[Relation]:
-    """The relations, with what the models see where the rules see none."""
+    """The relations, with the successions that the models see where the rules see none."""
     said = new.evidence[0].quote if len(new.evidence) == 1 else new.text
+    unrelated = [place for place, relation in enumerate(relations)
+                 if relation == "unrelated" and not _apart(reading, _reading(olds[place].text))]  # fmt: skip
     found = list(relations)
-    open_ = [
-        place
-        for place, relation in enumerate(relations)
-        if relation == "unrelated" and not _apart(reading, _reading(olds[place].text))
-    ]
-    if not open_:
-        return found
-    closes, repeats = sight.read(said, [olds[place].text for place in open_])
-    order = sorted(range(len(open_)), key=lambda at: -closes[at])
-    for at in order[:AT_ONCE]:
-        if closes[at] >= CLOSES:
-            found[open_[at]] = "succession"
-    for at, place in enumerate(open_):
-        if found[place] == "unrelated" and repeats[at] >= REPEATS and near[place] >= SAME_SLOT:
-            found[place] = "duplicate"
+    if unrelated:
+        closes = sight.closes(said, [olds[place].text for place in unrelated]).tolist()
+        for chance, place in sorted(zip(closes, unrelated, strict=True), reverse=True)[:AT_ONCE]:
+            if chance >= CLOSES:
+                found[place] = "succession"
     return found
 
 
 def _apart(new: _Reading, old: _Reading) -> bool:
-    """Whether two texts cannot be about one thing: another person's, times long past, two things one may like."""
+    """Whether two texts cannot be about one thing: another person's, times long past, another thing that has ended, two
+    things one may like."""
     if old.people - new.people or new.past != old.past:
+        return True
+    if new.ends and not any(ended & old.subject for ended in new.ended):
         return True
     return new.liking and old.liking and new.negated == old.negated and not (new.changes or new.ended)
 
@@ -235,6 +223,7 @@ class _Reading:
         self.past = _PAST.search(text) is not None
         self.asks = text.rstrip().endswith("?")
         self.changes = _CHANGE.search(said) is not None
+        self.ends = _ENDS.search(said) is not None
         self.ended = [
             object
             for match in _ENDS.finditer(said)

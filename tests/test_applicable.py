@@ -24,11 +24,8 @@ PAIRS = [json.loads(line) for line in (Path(__file__).parent / "data/applicable.
 class Script:
     """Says of each pair what it is told; irrelevant otherwise."""
 
-    def __init__(self, **said):
-        self.said = {
-            (first.replace("_", " "), text): label for first, own in said.items() for text, label in own.items()
-        }
-        self.read = []
+    def __init__(self):
+        self.said, self.read = {}, []
 
     def probabilities(self, pairs):
         self.read += pairs
@@ -38,13 +35,26 @@ class Script:
         return chances
 
 
-def selected(judge, request="Fly me to Oslo", instructions=ALL):
+FLY = "booking flights to Oslo"
+
+
+def selected(judge, request=FLY, instructions=ALL):
     return applicable(instructions, request, FakeEmbedder(), judge)
 
 
-def test_what_applies_is_selected_in_the_order_given():
-    judge = Script(Fly_me_to_Oslo={full_text(FRENCH): "applies", full_text(SEAT): "applies"})
-    assert selected(judge) == (SEAT, FRENCH)
+def said(**labels):
+    """A script of what the request is to the instructions."""
+    judge = Script()
+    judge.said = {(FLY, full_text(globals()[name])): label for name, label in labels.items()}
+    return judge
+
+
+def test_conditions_near_the_request_are_selected_in_the_order_given():
+    assert selected(said(FRENCH="applies")) == (SEAT, FRENCH, HOTEL)
+
+
+def test_one_without_a_condition_is_left_out_where_it_is_about_something_else():
+    assert selected(said()) == (SEAT, HOTEL)
 
 
 def test_a_blank_request_has_only_the_unconditional_ones():
@@ -53,16 +63,23 @@ def test_a_blank_request_has_only_the_unconditional_ones():
 
 
 def test_what_applies_brings_in_others_and_these_again_others():
-    judge = Script(Fly_me_to_Oslo={full_text(HOTEL): "applies"})
+    judge = said(SEAT="overridden")
     judge.said[full_text(HOTEL), full_text(GYM)] = "applies"
     judge.said[full_text(GYM), full_text(TOWELS)] = "applies"
     assert selected(judge) == (HOTEL, GYM, TOWELS)
 
 
 def test_what_the_request_overrides_is_not_brought_in_again():
-    judge = Script(Fly_me_to_Oslo={full_text(HOTEL): "applies", full_text(GYM): "overridden"})
+    judge = said(SEAT="overridden", GYM="overridden")
     judge.said[full_text(HOTEL), full_text(GYM)] = "applies"
     assert selected(judge) == (HOTEL,)
+
+
+def test_a_condition_much_farther_than_the_nearest_is_about_something_else():
+    oslo = StandingInstruction(id="ifffff", text="Take a map.", when="going to Oslo")
+    both = StandingInstruction(id="iggggg", text="Ask first.", when="booking flights to Oslo")
+    assert selected(Script(), FLY, (oslo,)) == (oslo,)
+    assert selected(Script(), FLY, (oslo, both)) == (both,)
 
 
 def test_of_very_many_the_nearest_are_read_and_the_unconditional_ones():
@@ -72,7 +89,7 @@ def test_of_very_many_the_nearest_are_read_and_the_unconditional_ones():
         for n in range(90)
     ]
     judge = Script()
-    selected(judge, "Fly me to Oslo, booking flights", (*many, SEAT, FRENCH))
+    selected(judge, FLY, (*many, SEAT, FRENCH))
     texts = {text for _, text in judge.read}
     assert len(texts) == MANY and {full_text(SEAT), full_text(FRENCH)} <= texts
 
@@ -85,4 +102,4 @@ def test_quality_on_our_own_pairs(minilm, kind):
         one = StandingInstruction(id="iaaaaa", when=row["when"], text=row["text"])
         right += sum(bool(applicable([one], said, minilm)) == (kind == "applies") for said in row[kind])
         total += len(row[kind])
-    assert right / total > {"applies": 0.6, "not": 0.5, "overridden": 0.9}[kind], right / total
+    assert right / total > {"applies": 0.7, "not": 0.6, "overridden": 0.9}[kind], right / total

@@ -5,10 +5,12 @@ import pytest
 
 from agentmem import Agent
 from agentmem.config import Config
-from agentmem.elicit import worth_asking
-from agentmem.models.fake import FakeChatModel
+from agentmem.elicit import MOST, worth_asking
+from agentmem.models.fake import FakeChatModel, FakeEmbedder
 from agentmem.models.judges import ELICITATION, joined
 from agentmem.train.records import held_out, records
+
+HASHED = FakeEmbedder()
 
 
 class Sure:
@@ -24,15 +26,23 @@ class Sure:
 
 def test_the_judge_decides_from_the_request_and_what_is_known():
     judge = Sure(0.95)
-    assert worth_asking("Plan a dinner for six", ["Is vegan.", "Lives in Lyon."], judge=judge)
+    assert worth_asking("Plan a dinner for six", ["Is vegan.", "Lives in Lyon."], HASHED, judge=judge)
     assert judge.read == [("Plan a dinner for six", joined(["Is vegan.", "Lives in Lyon."]))]
-    assert not worth_asking("Plan a dinner for six", [], judge=Sure(0.4))
+    assert not worth_asking("Plan a dinner for six", [], HASHED, judge=Sure(0.4))
+
+
+def test_of_a_large_memory_what_bears_on_the_request_is_read():
+    judge = Sure(0.0)
+    known = [f"Collects number {n} of something." for n in range(40)] + ["Is vegan and plans dinner early."]
+    worth_asking("Plan a dinner", known, HASHED, judge=judge)
+    [(_, read)] = judge.read
+    assert "Is vegan and plans dinner early." in read and len(read.split(" / ")) == MOST
 
 
 def test_nothing_is_asked_twice_in_a_row_nor_of_nothing():
-    assert not worth_asking("Yes", [], replied="Any allergies?", judge=Sure(1.0))
-    assert worth_asking("Yes", [], replied="Here you are.", judge=Sure(1.0))
-    assert not worth_asking("  ", [], judge=Sure(1.0))
+    assert not worth_asking("Yes", [], HASHED, replied="Any allergies?", judge=Sure(1.0))
+    assert worth_asking("Yes", [], HASHED, replied="Here you are.", judge=Sure(1.0))
+    assert not worth_asking("  ", [], HASHED, judge=Sure(1.0))
 
 
 @pytest.fixture
@@ -72,7 +82,7 @@ def test_held_out_requests(minilm):
     own = [record for record in records("elicit") if held_out(record["family"])]
     right = {True: 0, False: 0}
     for record in own:
-        right[record["ask"]] += worth_asking(record["request"], record["memory"]) == record["ask"]
+        right[record["ask"]] += worth_asking(record["request"], record["memory"], minilm) == record["ask"]
     counts = {label: sum(record["ask"] == label for record in own) for label in right}
     assert len(ELICITATION) == 2 and min(counts.values()) >= 30
     assert right[False] / counts[False] >= 0.8 and right[True] / counts[True] >= 0.35, right

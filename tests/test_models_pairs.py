@@ -87,10 +87,13 @@ def test_what_fills_one_slot_lies_together():
 class Fixed:
     """A judge that says the same of each pair, and an encoder with a vector for each text."""
 
+    name, dim = "fixed", 2
+
     def __init__(self, chances, vectors):
-        self.chances, self.vectors = chances, vectors
+        self.chances, self.vectors, self.read = chances, vectors, []
 
     def probabilities(self, pairs):
+        self.read += pairs
         return np.array([self.chances] * len(pairs), np.float32)
 
     def encode(self, texts):
@@ -98,9 +101,10 @@ class Fixed:
 
 
 def test_sight_joins_the_judge_and_the_slots():
-    """By hand: logit = 3.28 cos + .33 (ln .6 - ln .3) + .36 (ln .6 - ln .1) - 3.04."""
-    fixed = Fixed([0.3, 0.1, 0.6], {"new": [1, 0], "same": [1, 0], "other": [0, 1]})
-    closes, repeats = Sight(fixed, fixed).read("new", ["same", "other"])
+    """By hand: logit = 3.28 cos + .33 (ln .6 - ln .3) + .36 (ln .6 - ln .1) - 3.04; far slots are not judged."""
+    fixed = Fixed([0.3, 0.1, 0.6], {"new": [1, 0], "same": [1, 0], "like": [0.6, 0.8], "other": [0, 1]})
     odds = 0.33 * np.log(2) + 0.36 * np.log(6) - 3.04
-    np.testing.assert_allclose(closes, [1 / (1 + np.exp(-(odds + 3.28))), 1 / (1 + np.exp(-odds))], rtol=1e-5)
-    np.testing.assert_allclose(repeats, [0.1, 0.1], rtol=1e-5)
+    expected = [1 / (1 + np.exp(-(odds + 3.28 * cosine))) for cosine in (1, 0.6)]
+    closes = Sight(fixed, fixed).closes("new", ["same", "other", "like"])
+    np.testing.assert_allclose(closes, [expected[0], 0, expected[1]], rtol=1e-5)
+    assert fixed.read == [("new", "same"), ("new", "like")]

@@ -27,11 +27,11 @@ def test_the_real_one_prefers_the_answer():
 
 
 def test_a_search_goes_on_without_weights_that_cannot_be_had(tmp_path, monkeypatch, caplog):
-    def unreachable(self):
+    def unreachable(weights, folder):
         raise ModelError("ms-marco: could not be downloaded")
 
-    monkeypatch.setattr(MsMarco, "fetch", unreachable)
-    monkeypatch.setattr(rerank, "get_reranker", lambda name, cache=None: MsMarco(cache))
+    monkeypatch.setattr(rerank, "obtain", unreachable)
+    monkeypatch.setattr(rerank, "get_reranker", get_reranker)
     with Agent("ana", config=Config(root=tmp_path, embedder="hash")) as agent, caplog.at_level(logging.WARNING):
         agent.observe([{"role": "user", "content": "I live in Porto, by the river."}])
         assert agent.recall("Porto river").hits

@@ -33,19 +33,15 @@ def settle(op: object, *known: Memory) -> tuple[list, list[str]]:
 
 @pytest.mark.parametrize("part", [0, 1], ids=["development", "test"])
 def test_pairs_are_told_apart(minilm: Embedder, part: int) -> None:
-    """The even rows set the thresholds, the odd ones are the test. A false contradiction closes what is true.
-
-    The rules alone wrong none of these 77 hard negatives; what the models add sees much more of other people's wording
-    (LOG.md, 2026-11-25) and wrongs a few.
-    """
+    """The even rows set the thresholds, the odd ones are the test. A false contradiction closes what is true."""
     rows = PAIRS[part::2]
     told = [relate(fact(row["new"]), [fact(row["old"])], minilm)[0] for row in rows]
     right = sum(found == row["relation"] for found, row in zip(told, rows, strict=True))
     wronged = [
         row for found, row in zip(told, rows, strict=True) if row["relation"] == "unrelated" and found != "unrelated"
     ]
-    assert right / len(rows) >= 0.88
-    assert len(wronged) <= 5, wronged
+    assert right / len(rows) >= 0.9
+    assert not wronged
 
 
 def test_what_is_known_becomes_more_evidence() -> None:

@@ -159,10 +159,9 @@ class MemoryNodes:
         """Decide whether to ask one question first."""
         if not self._parts.config.elicit:
             return {"ask": False}
-        shown = {memory.id: full_text(memory) for memory in self._shown(state)}
-        known = [shown[id] for id in [*state["memories"], *state["instructions"]] if id in shown]
+        known = [full_text(memory) for memory in self._shown(state)]
         replied = next((str(message.content) for message in reversed(state["messages"]) if message.type == "ai"), "")
-        return {"ask": worth_asking(request_of(state), known, replied=replied)}
+        return {"ask": worth_asking(request_of(state), known, self._parts.embedder, replied=replied)}
 
     def generate(self, state: MemoryState) -> MemoryState:
         """Answer from the conversation and the memory, and name the memories the answer used."""

@@ -59,16 +59,13 @@ class Parts:
 
     @cached_property
     def reranker(self) -> Reranker | None:
-        from agentmem.models.rerank import MsMarco, get_reranker
+        from agentmem.models.rerank import get_reranker
 
-        reranker = get_reranker(self.config.reranker, self.config.cache)
-        if isinstance(reranker, MsMarco):
-            try:
-                reranker.fetch()
-            except ModelError as error:  # a search without it is better than none
-                _log.warning('searching without the reranker; set reranker to "none" to silence this: %s', error)
-                return None
-        return reranker
+        try:
+            return get_reranker(self.config.reranker, self.config.cache)
+        except ModelError as error:  # a search without it is better than none
+            _log.warning('searching without the reranker; set reranker to "none" to silence this: %s', error)
+            return None
 
     @cached_property
     def model(self) -> BaseChatModel:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agentmem.models.embed import Embedder
+from agentmem.models.embed import Embedder, Remembering
 from agentmem.models.pairs import Pair, PairModel, SlotEncoder
 
 APPLICABILITY = ("irrelevant", "applies", "overridden")
@@ -47,59 +47,66 @@ def shipped(name: str) -> Judge:
     return PairModel(ADAPTERS / f"{name}.safetensors")
 
 
-class Encoder(Protocol):
-    """Places texts by the slot of a person's life that they fill."""
-
-    def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """Unit vectors (len(texts), dim). Raises ModelError."""
-        ...
-
-
 @functools.cache
-def shipped_slots() -> Encoder:
-    """The encoder of slots, loaded at its first text."""
-    return SlotEncoder(ADAPTERS / "slots.safetensors")
+def shipped_slots() -> Embedder:
+    """The encoder of slots, loaded at its first text; it keeps the vectors of the memories it has seen."""
+    return Remembering(SlotEncoder(ADAPTERS / "slots.safetensors"))
 
 
 class Sight:
     """What the judge of relations and the encoder of slots see of a statement and old memories, together.
 
-    A logistic regression over the two joins them: on held-out families of agentmem/train/data it finds 54 % of what
-    closes at 6 % of what does not, where the judge alone finds 51 % at that price, and on other people's wording
-    (STALE-Chain) 28 % at 0.7 % against 12 % at 0.4 % (LOG.md, 2026-11-25).
+    A logistic regression over the cosine of the slots and the judge's log-odds of `closes` against both other labels,
+    fitted by `python -m agentmem.train.joins sight`, which also prints what each part is worth alone.
     """
 
     SLOT, OVER_UNRELATED, OVER_REPEATS, BIAS = 3.28, 0.33, 0.36, -3.04
 
-    def __init__(self, judge: Judge, slots: Encoder) -> None:
+    NEAR = 0.2
+    """Cosine of the slots below which nothing is closed, and the judge is not asked: reading takes time."""
+
+    def __init__(self, judge: Judge, slots: Embedder) -> None:
         self._judge, self._slots = judge, slots
 
     @classmethod
     def shipped(cls) -> Sight:
         return cls(shipped("relations"), shipped_slots())
 
-    def read(self, said: str, olds: Sequence[str]) -> tuple[list[float], list[float]]:
-        """Probability that `said` closes each old memory, and that it repeats it. Raises ModelError."""
-        chances = np.clip(self._judge.probabilities([(said, old) for old in olds]), 1e-4, 1)
-        unrelated, repeats, closes = np.log(chances).T
+    def closes(self, said: str, olds: Sequence[str]) -> NDArray[np.float32]:
+        """(len(olds),): probability that `said` closes each old memory. Raises ModelError."""
         vectors = self._slots.encode([said, *olds])
-        logit = self.SLOT * (vectors[1:] @ vectors[0]) + self.OVER_UNRELATED * (closes - unrelated)
-        logit += self.OVER_REPEATS * (closes - repeats) + self.BIAS
-        return (1 / (1 + np.exp(-logit))).tolist(), chances[:, RELATIONS.index("repeats")].tolist()
+        cosine_N = vectors[1:] @ vectors[0]
+        found_N = np.zeros(len(olds), np.float32)
+        near = np.flatnonzero(cosine_N >= self.NEAR)
+        if len(near):
+            chance_N3 = self._judge.probabilities([(said, olds[place]) for place in near.tolist()])
+            found_N[near] = self.joined(cosine_N[near], chance_N3)
+        return found_N
+
+    @classmethod
+    def features(cls, cosine_N: NDArray[np.float32], chance_N3: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, 3): what the regression joins."""
+        unrelated, repeats, closes = np.log(np.clip(chance_N3, 1e-4, 1)).T
+        return np.stack([cosine_N, closes - unrelated, closes - repeats], axis=1)
+
+    @classmethod
+    def joined(cls, cosine_N: NDArray[np.float32], chance_N3: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N,) probabilities."""
+        logit_N = cls.features(cosine_N, chance_N3) @ np.array([cls.SLOT, cls.OVER_UNRELATED, cls.OVER_REPEATS])
+        return (1 / (1 + np.exp(-logit_N - cls.BIAS))).astype(np.float32)
 
 
 class Bearing:
     """What the judge of applicability and the cosine of the embedder say together of a request and instructions.
 
     A cross-encoder of this size tells what is overridden, and is poor at telling what is about something else, which
-    the cosine sees. The multinomial logistic regression that joins them was fitted on held-out families of
-    agentmem/train/data; on NLSI (468 requests) it selects exactly the right set for .226, the judge alone for .171.
+    the cosine sees. A multinomial logistic regression joins them, fitted by `python -m agentmem.train.joins bearing`.
     """
 
     WEIGHTS = np.array(
         [[-4.76, -0.06, -0.31, 1.82], [0.43, 0.53, -0.28, -1.26], [4.33, -0.47, 0.59, -0.56]], np.float32
     )
-    """(APPLICABILITY, 4): cosine, log-odds of applies and of overridden against irrelevant, cosine squared."""
+    """(APPLICABILITY, features)"""
     BIAS = np.array([1.69, -0.11, -1.58], np.float32)
 
     def __init__(self, judge: Judge, embedder: Embedder) -> None:
@@ -107,15 +114,13 @@ class Bearing:
 
     def probabilities(self, pairs: Sequence[Pair], /) -> NDArray[np.float32]:
         """(len(pairs), APPLICABILITY). Raises ModelError."""
-        if not pairs:
-            return np.zeros((0, len(APPLICABILITY)), np.float32)
-        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        place = {text: row for row, text in enumerate(texts)}
-        vectors = self._embedder.encode(texts)
-        first, second = ([place[pair[side]] for pair in pairs] for side in (0, 1))
-        cosine_N = (vectors[first] * vectors[second]).sum(1)
-        log_N3 = np.log(np.clip(self._judge.probabilities(pairs), 1e-4, 1))
-        seen_N4 = np.stack([cosine_N, log_N3[:, 1] - log_N3[:, 0], log_N3[:, 2] - log_N3[:, 0], cosine_N**2], axis=1)
-        logits_N3 = seen_N4 @ self.WEIGHTS.T + self.BIAS
+        logits_N3 = self.features(pairs) @ self.WEIGHTS.T + self.BIAS
         grown = np.exp(logits_N3 - logits_N3.max(1, keepdims=True))
         return (grown / grown.sum(1, keepdims=True)).astype(np.float32)
+
+    def features(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        """(len(pairs), 4): cosine, log-odds of applies and of overridden against irrelevant, cosine squared."""
+        first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+        cosine_N = (self._embedder.encode(first) * self._embedder.encode(second)).sum(1)
+        log_N3 = np.log(np.clip(self._judge.probabilities(pairs), 1e-4, 1))
+        return np.stack([cosine_N, log_N3[:, 1] - log_N3[:, 0], log_N3[:, 2] - log_N3[:, 0], cosine_N**2], axis=1)

@@ -95,28 +95,18 @@ class PairModel:
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = None
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of `probabilities`."""
-        with self._lock:
-            return self._ready().labels
-
     def probabilities(self, pairs: Sequence[Pair], /) -> NDArray[np.float32]:
-        """(len(pairs), len(labels)); rows sum to 1. Raises ModelError."""
+        """(len(pairs), labels of the adapter); rows sum to 1. Raises ModelError."""
         with self._lock, boundary(ModelError, f"pair model {self._path.name}"):
-            return self._ready().probabilities(pairs)
-
-    def _ready(self) -> _Loaded:
-        if self._loaded is None:
-            self._loaded = _Loaded(load_adapter(self._path), self._device)
-        return self._loaded
+            if self._loaded is None:
+                self._loaded = _Loaded(load_adapter(self._path), self._device)
+            return self._loaded.probabilities(pairs)
 
 
 class _Loaded:
     def __init__(self, adapter: Adapter, device: str) -> None:
         import torch
 
-        self.labels = adapter.labels
         self._device = device
         self._tokenizer, self._model = merged(adapter, device)
         self._weight = torch.from_numpy(adapter.head_weight).to(device)
@@ -125,7 +115,7 @@ class _Loaded:
     def probabilities(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
         import torch
 
-        rows: list[NDArray[np.float32]] = [np.zeros((0, len(self.labels)), np.float32)]
+        rows: list[NDArray[np.float32]] = [np.zeros((0, len(self._bias)), np.float32)]
         order = sorted(range(len(pairs)), key=lambda place: sum(map(len, pairs[place])))  # batches of like lengths
         with torch.inference_mode():
             for start in range(0, len(order), BATCH):
@@ -142,7 +132,10 @@ class _Loaded:
 class SlotEncoder:
     """The base with an adapter that brings texts together which fill one slot. Loads at the first text; thread-safe."""
 
+    dim = 384  # of MiniLM, known before it is loaded
+
     def __init__(self, path: Path, device: str | None = None) -> None:
+        self.name = path.stem
         self._path, self._device = path, device or "cpu"
         self._lock = threading.Lock()
         self._loaded: tuple[Any, Any] | None = None
@@ -155,7 +148,7 @@ class SlotEncoder:
             if self._loaded is None:
                 self._loaded = merged(load_adapter(self._path), self._device)
             tokenizer, model = self._loaded
-            rows = [np.zeros((0, model.config.hidden_size), np.float32)]
+            rows = [np.zeros((0, self.dim), np.float32)]
             with torch.inference_mode():
                 for start in range(0, len(texts), BATCH):
                     found = mean_tokens(model, tokenizer, texts[start : start + BATCH], self._device)

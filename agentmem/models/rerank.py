@@ -37,10 +37,12 @@ def get_reranker(name: str, cache: Path | None = None) -> Reranker | None:
 
     Raises:
         ConfigError: the name is none of these.
+        ModelError: the weights cannot be had.
     """
     if name == "none":
         return None
     if name == "ms-marco":
+        obtain(RERANKER, model_folder(cache))
         return MsMarco(cache)
     if Path(name).is_dir() or name.count("/") == 1:
         return _CrossEncoder(name)
@@ -71,10 +73,6 @@ class MsMarco:
                 feed = {name: encoded[name].astype(np.int64) for name in inputs}
                 found[batch] = session.run(None, feed)[0].reshape(-1)
         return found
-
-    def fetch(self) -> None:
-        """Have the weights here. Raises ModelError when they cannot be had."""
-        obtain(RERANKER, model_folder(self._cache))
 
     def _ready(self) -> tuple[Any, Any, list[str]]:
         if self._loaded is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,20 +12,20 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from agentmem.memory import full_text, words
+from agentmem.memory import full_text
 from agentmem.models.embed import Embedder
-from agentmem.models.judges import FORGETTING, Judge, shipped
+from agentmem.models.judges import Judge, shipped
 from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.choices import choice
 from agentmem.policy.classify import Classifier, classifier_for
 from agentmem.policy.edits import Edit, format_edits
+from agentmem.policy.forgetting import TO_FORGET, asks_to_forget, content, forget_edits, meant, speaks_of_last, what
 from agentmem.policy.lines import LABELS, Label, context_of
 from agentmem.policy.resolve import aliases_of
 from agentmem.policy.spans import clauses, is_play, statements
 from agentmem.policy.taste import taste
 from agentmem.policy.vetoes import vetoed
 from agentmem.policy.wording import memory_text, when_and_text
-from agentmem.relation import stem
 
 MOST = 3
 """Memories from one observation, unless further ones are plain or nearly certain, or the conversation is long."""
@@ -41,14 +41,6 @@ PLAIN_AT = 0.55
 """Threshold for statements in so many words ("I'm allergic to …", "I live in …", "call me …")."""
 STANDING_AT = 0.25
 """Threshold for what is to hold "from now on"; who says that means it to stay."""
-FORGET_AT = 0.3
-"""A request to forget is heard at a lower probability: to keep what somebody wants gone is the worse mistake."""
-MEANT = 0.5
-"""Probability from which on a request to forget means a memory."""
-PERHAPS = 0.2
-"""The same where it would else mean none: its sentences would go from the conversations while the memory stayed."""
-JUDGED, NEARNESS, NEAR = 0.6, 8.0, 0.35
-"""Weights of the judge's odds and of the cosine (beyond NEAR) in that probability."""
 SAME = 0.5
 """Cosine from which on a sentence that shares a word with a memory is taken to speak of it."""
 SAME_WITHOUT_WORDS = 0.65
@@ -66,38 +58,9 @@ _LEAD = re.compile(
     re.I,
 )
 """Says nothing of the user, and hides from the classifier what does."""
-_REQUEST = re.compile(
-    r"^.{0,24}?\b(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|get rid of|don['’]?t|do not|stop"
-    r"|remembering|storing|remember|pretend i never|keep|store|save)\b", re.I
-)  # fmt: skip
-_TO_FORGET = re.compile(
-    r"\b(?:forget|delete|erase|remove|wipe|scrap|strike)\b|\b(?:don['’]?t|do not|stop|no longer|not) "
-    r"(?:want you to )?(?:remember\w*|stor\w*|keep\w*|sav\w*)\b",
-    re.I,
-)
-_FORGET_MINE = re.compile(
-    r"^\W*(?:(?:please|pls|kindly|can you|could you)\W+)*(?:forget|(?:don['’]?t|do not) remember)"
-    r" (?:that |about |what |the fact that )?(?:i|i['’]m|i['’]ve|my|we|our)\b(?!.*\bforgot\b)",
-    re.I,
-)
-_KEEP = re.compile(
-    r"\b(?:don['’]?t|do not|never|not to|n['’]t|must not|should not|without)\W+(?:ever\W+|you\W+|dare\W+)*"
-    r"(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|get rid)",
-    re.I,
-)
-_EVERYTHING = re.compile(
-    r"\b(?:forget|delete|erase|remove|wipe)\W+(?:(?:absolutely\W+)?everything|all)\b"
-    r"(?:.*\b(?:about me|you know|you remember|memor(?:y|ies)|stored|saved)\b|\W*$)",
-    re.I,
-)
 _UNSURE = re.compile(
     r"\b(?:don['’]?t know|no idea|not sure|never been sure|unsure|wonder(?:ing)?|can['’]?t (?:decide|tell))\b"
     r".{0,12}\b(?:if|whether|that|i)\b|\bin my (?:novel|story|book|game|dream|screenplay)\b",
-    re.I,
-)
-_JUST = re.compile(
-    r"\b(?:just (?:said|told|wrote|mentioned)|(?:forget|save|store|remember|keep|erase|delete) (?:that|this|it)\W*$"
-    r"|my last (?:message|sentence))",
     re.I,
 )
 _OVER = re.compile(
@@ -127,15 +90,6 @@ _WHENEVER = re.compile(
     r", (?:please )?"
     r"(?:use|give|keep|show|add|put|don['’]?t|never|always|write|answer|include|avoid|skip|make|list|start|end|stick)\b",
     re.I,
-)
-_WEAK = set(
-    words(
-        "i me my we our us a an the and or but to of in on at for with from is am are was were be been it that this"
-        " these those i'm i've don't do not no"
-        " longer anymore any more please forget delete erase remove remember you your what about said told memory have"
-        " has had will would can could"
-        " stop quit stopped like likes love loves hate hates prefer prefers always never"
-    )
 )
 
 
@@ -244,9 +198,8 @@ class OfflinePolicy:
         read = self._judge.probabilities([(units[row].quote, units[row].context) for row in rows])
         for row, chance in zip(rows, read, strict=True):
             quote = units[row].quote
-            if _TO_FORGET.search(quote):
-                if chance[LABELS.index("forget")] > chances[row, LABELS.index("forget")]:
-                    chances[row] = chance
+            if TO_FORGET.search(quote):
+                chances[row] = (chances[row] + chance) / 2  # so grave a thing asks for both, or for one that is sure
             elif JUDGE * _worth(chance, quote) > _worth(chances[row], quote):
                 chances[row] = chance
 
@@ -255,7 +208,7 @@ class OfflinePolicy:
     ) -> Proposal:
         chosen = _choices(observation)
         asked = [
-            number for number, unit in enumerate(units) if unit.whole and _asks_to_forget(unit.quote, chances[number])
+            number for number, unit in enumerate(units) if unit.whole and asks_to_forget(unit.quote, chances[number])
         ]
         requests = {(units[row].turn, units[row].sentence) for row in asked}
         findings = [
@@ -270,34 +223,10 @@ class OfflinePolicy:
         for row in asked:
             unit = units[row]
             findings = [finding for finding in findings if not _speaks_of(unit, vectors[row], finding, vectors)]
-            edits += _forget_edits(unit.quote, self._meant(unit.quote, texts))
+            edits += forget_edits(unit.quote, meant(unit.quote, texts, self._embedder, self._forgetting))
         new = _ranked(_distinct(findings, vectors), chosen, len({unit.turn for unit in units}))
         edits += [_edit(finding, vectors, known) for finding in new]
         return Proposal(edits=tuple(edits), raw=format_edits(edits))
-
-    def _meant(self, request: str, texts: Mapping[str, str]) -> list[str]:
-        """Aliases of the memories that a request to forget means: by its judge and by nearness in meaning, together.
-
-        Set on the held-out families of agentmem/train/data/forget.jsonl (66 requests that are heard): the set is
-        exactly right for .58, judge alone .46, nearness and shared words alone .38.
-        """
-        if not texts or _EVERYTHING.search(request):
-            return list(texts)
-        chances = self._forgetting.probabilities([(request, text) for text in texts.values()])
-        odds = np.log(chances[:, FORGETTING.index("forget")] + 1e-6) - np.log(
-            chances[:, FORGETTING.index("keep")] + 1e-6
-        )
-        near = self._embedder.encode(list(texts.values())) @ self._embedder.encode([_what(request)])[0]
-        meant = 1 / (1 + np.exp(-(JUDGED * odds + NEARNESS * (near - NEAR))))
-        found = [alias for alias, chance in zip(texts, meant, strict=True) if chance >= MEANT]
-        if not found and meant.max() >= PERHAPS:
-            found = [list(texts)[int(meant.argmax())]]
-        if not found:  # "where I live": worded shortly, so a shared word has to do
-            own = _content(_what(request))
-            sharing = [(cosine, alias) for cosine, (alias, text) in zip(near.tolist(), texts.items(), strict=True)
-                       if own & _content(text)]  # fmt: skip
-            found = [max(sharing)[1]] if sharing else []
-        return found
 
     def _known(self, observation: Observation, needed: bool) -> list[tuple[str, str, NDArray[np.float32]]]:
         """(alias, text, vector) of each known memory; empty where nothing asks for them: embedding takes time."""
@@ -381,7 +310,7 @@ def _finding(unit: _Unit, chance: NDArray[np.float32], row: int) -> _Finding | N
 
 def _worth(chance: NDArray[np.float32], quote: str) -> float:
     """Probability of being worth remembering. "I no longer eat meat" only sounds like a request to forget."""
-    forget = chance[LABELS.index("forget")] if _TO_FORGET.search(quote) else 0.0
+    forget = chance[LABELS.index("forget")] if TO_FORGET.search(quote) else 0.0
     return float(1 - chance[LABELS.index("none")] - forget)
 
 
@@ -456,57 +385,21 @@ def _is_over(quote: str) -> bool:
     return _OVER.search(quote) is not None or _ENDED.search(quote) is not None
 
 
-def _asks_to_forget(quote: str, chance: NDArray[np.float32]) -> bool:
-    """Whether a sentence asks that something of the user be forgotten."""
-    if _KEEP.search(quote):  # "don't forget …" asks for the very opposite
-        return False
-    if _FORGET_MINE.search(quote):  # said in so many words: no probability is asked
-        return True
-    if not (_TO_FORGET.search(quote) and _REQUEST.search(quote)):
-        return False
-    return float(chance[LABELS.index("forget")]) >= FORGET_AT
-
-
-def _what(quote: str) -> str:
-    """What a request to forget speaks of: "please forget that I told you about my divorce" -> "my divorce"."""
-    what = re.sub(
-        r"^.*?\b(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|remember(?:ing)?|stor(?:e|ing)"
-        r"|keep(?:ing)?|sav(?:e|ing)|get rid of|told you)\b",
-        "", quote, count=1, flags=re.I)  # fmt: skip
-    what = re.sub(r"\b(?:from (?:your|my) \w+|please|i (?:ever )?(?:told you|mentioned|said)|what you (?:saved|know"
-                  r"|stored|have)|everything|all memories)\b",
-                  "", what, flags=re.I)  # fmt: skip
-    what = re.sub(r"^\W*(?:(?:that|about|what|the|bit|part|thing|where|fact|note)\W+)+", "", what, flags=re.I).strip(
-        " .!?\"'"
-    )
-    return what or quote
-
-
-def _forget_edits(quote: str, meant: Sequence[str]) -> list[Edit]:
-    """`x` for each memory the request means; without an alias when it means none."""
-    return [Edit(sign="x", aliases=(alias,), quotes=(quote,)) for alias in meant] or [Edit(sign="x", quotes=(quote,))]
-
-
 def _match(text: str, vector: NDArray[np.float32], known: Sequence[tuple[str, str, NDArray[np.float32]]]) -> list[str]:
     """Aliases of the memories that `text` surely speaks of, the closest first, with others about as close."""
     found = []
     for alias, memory, own in known:
         cosine = float(vector @ own)
-        shared = _content(text) & _content(memory)
+        shared = content(text) & content(memory)
         if cosine >= (SAME if shared else SAME_WITHOUT_WORDS):
             found.append((cosine, alias))
     found.sort(reverse=True)
     return [alias for cosine, alias in found if cosine >= found[0][0] - 0.05]
 
 
-def _content(text: str) -> set[str]:
-    """Stems of the content words, cut to five letters so that "plays" meets "playing", "diagnosis" "diagnosed"."""
-    return {stem(word)[:5] for word in words(text) if word not in _WEAK}
-
-
 def _speaks_of(request: _Unit, vector: NDArray[np.float32], finding: _Finding, vectors: NDArray[np.float32]) -> bool:
     """Whether a request to forget means something said in this very conversation."""
-    if _JUST.search(request.quote):
+    if speaks_of_last(request.quote):
         return request.turn - 2 <= finding.turn <= request.turn
-    shared = _content(_what(request.quote)) & _content(finding.quote)
+    shared = content(what(request.quote)) & content(finding.quote)
     return bool(shared) and float(vector @ vectors[finding.row]) >= 0.35

@@ -60,15 +60,8 @@ class Instruction(NamedTuple):
     """One standing instruction of a made profile."""
 
     text: str
-    domain: str
     slot: str = ""
     """What it decides; empty where no request can override it."""
-    value: str = ""
-    if_slot: str = ""
-    if_value: str = ""
-    """It holds only where this slot has this value."""
-    brings: str = ""
-    """A domain that it adds."""
 
 
 def split(rng: random.Random) -> tuple[list[Example], dict[str, list[Example]]]:
@@ -135,7 +128,7 @@ def of_domain(domain: dict[str, Any], domains: Sequence[dict[str, Any]], rng: ra
         other, foreign = rng.sample(others, 2)
         brings = _brings(domain, other, rng)
         brought, away = (_plain(one, *_slot_and_value(one, rng), rng) for one in (other, foreign))
-        always = Instruction(rng.choice(domain["everywhere"]), domain["domain"])
+        always = Instruction(rng.choice(domain["everywhere"]))
         pairs = [(request, one, "overridden" if one.slot in fixed else "applies") for one in plain]
         pairs += [(request, chained, "overridden" if second in fixed else "irrelevant"), (named, chained, "applies"),
                   (named, elsewhere, "irrelevant"), (request, rng.choice((away, brought)), "irrelevant"),
@@ -148,9 +141,14 @@ def of_domain(domain: dict[str, Any], domains: Sequence[dict[str, Any]], rng: ra
             yield _example(text, _shown(one.text, rng), label, domain["domain"])
 
 
+def standing(domain: dict[str, Any], slot: str, rng: random.Random) -> str:
+    """An instruction about one slot of a domain, in its author's words."""
+    return _plain(domain, slot, _value(domain, slot, rng), rng).text
+
+
 def _plain(domain: dict[str, Any], slot: str, value: str, rng: random.Random) -> Instruction:
     text = _conditioned(domain, _wanted(domain, slot, value, rng), rng)
-    return Instruction(text, domain["domain"], slot, value)
+    return Instruction(text, slot)
 
 
 def _chained(
@@ -167,12 +165,12 @@ def _chained(
         if rng.random() < 0.75
         else rng.choice(_AFTER).format(condition, wanted)
     )
-    return Instruction(text, domain["domain"], second, value, first, given)
+    return Instruction(text, second)
 
 
 def _brings(domain: dict[str, Any], other: dict[str, Any], rng: random.Random) -> Instruction:
     wanted = rng.choice(_BRINGS).format(rng.choice(other["topic"]))
-    return Instruction(_conditioned(domain, wanted, rng), domain["domain"], brings=other["domain"])
+    return Instruction(_conditioned(domain, wanted, rng))
 
 
 def _conditioned(domain: dict[str, Any], wanted: str, rng: random.Random) -> str:
@@ -221,4 +219,4 @@ def _shown(said: str, rng: random.Random) -> str:
 
 
 def _example(first: str, second: str, label: str, family: str) -> Example:
-    return Example((first, second), APPLICABILITY.index(label), family)  # type: ignore[arg-type]
+    return Example((first, second), APPLICABILITY.index(label), family)

@@ -82,7 +82,10 @@ def main(
     if name == "slots":
         _slots(path, seed)
         return
-    own = task(name, seed)
+    try:
+        own = task(name, seed)
+    except KeyError:
+        raise typer.BadParameter(f"{name!r} is none of them", param_hint="NAME") from None
     print(f"{name}: {len(own.train)} examples of {len({one.group for one in own.train})} families", flush=True)
     recipe = Recipe(epochs=epochs or own.epochs, seed=seed)
     save_adapter(fit(own.train, own.labels, recipe, about=_about(seed), watch=_printing(100)), path)

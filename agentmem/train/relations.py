@@ -25,11 +25,11 @@ def split(rng: random.Random) -> tuple[list[Example], dict[str, list[Example]]]:
     updates = records("updates")
     by_hand = [example for record in updates for example in of_update(record, updates, rng)]
     attributes = records("attributes")
-    filled = [example for one in attributes for example in of_attribute(one, attributes, rng)]
-    train = [one for one in [*by_hand, *filled] if not held_out(one.group)]
+    made = [example for one in attributes for example in of_attribute(one, attributes, rng)]
+    train = [one for one in [*by_hand, *made] if not held_out(one.group)]
     return train, {
         "updates": [one for one in by_hand if held_out(one.group)],
-        "attributes": [one for one in filled if held_out(one.group)],
+        "attributes": [one for one in made if held_out(one.group)],
     }
 
 
@@ -50,7 +50,7 @@ def of_update(record: dict[str, Any], others: Sequence[dict[str, Any]], rng: ran
             closing = rng.choice(other["closes"])
             pairs.append((rng.choice((closing["memory"], closing["memory"], other["old"], told(closing))), "unrelated"))
     for new, label in pairs:
-        yield Example((new, rng.choice(olds)), RELATIONS.index(label), record["family"])  # type: ignore[arg-type]
+        yield Example((new, rng.choice(olds)), RELATIONS.index(label), record["family"])
     yield Example((record["old_said"], record["old"]), RELATIONS.index("repeats"), record["family"])
     yield Example((record["old"], memory_text(record["old_said"])), RELATIONS.index("repeats"), record["family"])
 
@@ -92,7 +92,7 @@ def of_attribute(one: dict[str, Any], others: Sequence[dict[str, Any]], rng: ran
         for text, label in pairs:
             told = rng.choice((one["memory"], one["memory"], one["said"]))
             remembered = memory_text(filled(told, old, old, rng))
-            yield Example((text, remembered), RELATIONS.index(label), one["attribute"])  # type: ignore[arg-type]
+            yield Example((text, remembered), RELATIONS.index(label), one["attribute"])
 
 
 def filled(templates: Sequence[str], value: Any, old: Any, rng: random.Random) -> str:

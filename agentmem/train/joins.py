@@ -1,0 +1,106 @@
+"""Fit the regressions that join a judge with a cosine: `python -m agentmem.train.joins sight|bearing|forgetting`.
+
+They are fitted on the families that the judges were not fitted on, and print the weights that stand in
+agentmem/models/judges.py, with what is found at some thresholds; `forgetting` prints how often its set is exactly
+right. Each takes one to three minutes on one core.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from agentmem.models.embed import Remembering, get_embedder
+from agentmem.models.judges import APPLICABILITY, RELATIONS, Bearing, Sight, shipped, shipped_slots
+from agentmem.models.pairs import Pair
+from agentmem.policy.forgetting import meant
+from agentmem.train import applicability, relations
+from agentmem.train.records import held_out, records
+
+LEVELS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+OTHERS = 2
+"""Old memories of other people for each closing statement: a real memory is mostly about other things."""
+STRANGERS = 1500
+"""Requests with an instruction of another domain."""
+
+
+def sight(rng: random.Random) -> None:
+    """The regression of `Sight`, and of its parts alone."""
+    updates = [one for one in records("updates") if held_out(one["family"])]
+    _, held = relations.split(rng)
+    examples = [example for part in held.values() for example in part]
+    pairs = [example.pair for example in examples]
+    gold = [example.label == RELATIONS.index("closes") for example in examples]
+    for record in updates:
+        pairs += [(one["said"], rng.choice(updates)["old"]) for one in record["closes"] for _ in range(OTHERS)]
+    gold_N = np.array(gold + [False] * (len(pairs) - len(gold)))
+    said, olds = zip(*pairs, strict=True)
+    slots = shipped_slots()
+    cosine_N = (slots.encode(said) * slots.encode(olds)).sum(1)
+    seen_N3 = Sight.features(cosine_N, shipped("relations").probabilities(pairs))
+    for part, columns in {"slots alone": [0], "judge alone": [1, 2], "joined": [0, 1, 2]}.items():
+        model = _fitted(seen_N3[:, columns], gold_N)
+        found_N = model.predict_proba(seen_N3[:, columns])[:, 1]
+        print(f"{part}: weights {model.coef_.round(2).tolist()}, bias {model.intercept_.round(2).tolist()}")
+        print("  closes (of the others) at " + _levels(found_N, gold_N))
+
+
+def bearing(rng: random.Random) -> None:
+    """The regression of `Bearing`."""
+    _, held = applicability.split(rng)
+    pairs: list[Pair] = [example.pair for part in held.values() for example in part]
+    gold = [example.label for part in held.values() for example in part]
+    combined = held["combinations"]
+    for _ in range(STRANGERS):
+        one, other = rng.choice(combined), rng.choice(combined)
+        if one.group != other.group:
+            pairs.append((one.pair[0], other.pair[1]))
+    gold_N = np.array(gold + [APPLICABILITY.index("irrelevant")] * (len(pairs) - len(gold)))
+    seen_N4 = Bearing(shipped("applicability"), Remembering(get_embedder())).features(pairs)
+    model = _fitted(seen_N4, gold_N)
+    print(f"weights {model.coef_.round(2).tolist()}, bias {model.intercept_.round(2).tolist()}")
+    for place, label in enumerate(APPLICABILITY[1:], start=1):
+        print(f"  {label} (of the others) at " + _levels(model.predict_proba(seen_N4)[:, place], gold_N == place))
+
+
+def forgetting(rng: random.Random) -> None:
+    """How often the memories that a request means are found exactly, and what is missed or wrongly erased."""
+    embedder, judge = Remembering(get_embedder()), shipped("forgetting")
+    own = [one for one in records("forget") if held_out(one["family"]) and one["heard"]]
+    found = [set(meant(one["request"], one["memory"], embedder, judge)) for one in own]
+    wanted = [set(one["forgets"]) for one in own]
+    exact = sum(mine == theirs for mine, theirs in zip(found, wanted, strict=True))
+    missed = sum(len(theirs - mine) for mine, theirs in zip(found, wanted, strict=True))
+    wrong = sum(len(mine - theirs) for mine, theirs in zip(found, wanted, strict=True))
+    print(f"{len(own)} requests, {sum(map(len, wanted))} memories: {exact / len(own):.2f} exactly right, "
+          f"{missed} missed, {wrong} wrongly erased")  # fmt: skip
+
+
+def _fitted(seen_NF: NDArray[np.float32], gold_N: NDArray[np.generic]):  # noqa: ANN202  the library has no types
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(max_iter=5000, C=3).fit(seen_NF, gold_N)
+
+
+def _levels(found_N: NDArray[np.float64], gold_N: NDArray[np.bool_], levels: Sequence[float] = LEVELS) -> str:
+    return ", ".join(f"{level}: {(found_N[gold_N] >= level).mean():.2f} ({(found_N[~gold_N] >= level).mean():.3f})"
+                     for level in levels)  # fmt: skip
+
+
+JOINS = {"sight": sight, "bearing": bearing, "forgetting": forgetting}
+
+
+def main(name: Annotated[str, typer.Argument(help=", ".join(JOINS))], seed: int = 0) -> None:
+    """Fit one regression on what was held out, and print it."""
+    if name not in JOINS:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(JOINS)}", param_hint="NAME")
+    JOINS[name](random.Random(seed))
+
+
+if __name__ == "__main__":
+    typer.run(main)
