@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from agentmem.errors import ConfigError
 from agentmem.memory import Evidence, Fact, Hit, Memory, Source
 from agentmem.session import make_session
+from eval.benchmarks import get_benchmark
 from eval.errors import UnsupportedError
 from eval.metrics import held, ndcg, recall, says, unique_sessions, unique_sources, within
 from eval.systems import SystemSpec, UserMemory, make_system
+from eval.systems.ablations import MECHANISMS
 from eval.systems.baselines import BM25, Fused, Grep
 
 
@@ -146,3 +150,39 @@ def test_agentmem_forks_and_absorbs(tmp_path: Path) -> None:
     assert len(memory.memories()) == 1
     for one in (memory, other, union):
         one.close()
+
+
+# -- agentmem without a mechanism
+
+
+def test_every_ablation_names_things_that_exist_and_benchmarks() -> None:
+    for name, mechanism in MECHANISMS.items():
+        assert mechanism.changes or name == "reranker"
+        for place in mechanism.changes:
+            module, _, attribute = place.partition(":")
+            assert hasattr(importlib.import_module(module), attribute), place
+        for benchmark in mechanism.benchmarks:
+            get_benchmark(benchmark)
+
+
+def test_without_a_mechanism_while_it_works_and_with_it_again_afterwards(tmp_path: Path) -> None:
+    session = make_session(
+        [
+            {"role": "user", "content": "Can you suggest a restaurant for tonight?"},
+            {"role": "assistant", "content": "1. A loud sports bar\n2. A quiet vegetarian bistro\n3. A steak house"},
+            {"role": "user", "content": "The second one sounds best, the others are not for me."},
+        ],
+        id="s", date=date(2026, 1, 2),
+    )  # fmt: skip
+    found = {}
+    for label in ("agentmem", "without:choices", "agentmem"):
+        memory = opened(label, tmp_path / f"{label}{len(found)}")
+        memory.observe(session)
+        found[label, len(found)] = [one.text for one in memory.memories() if "vegetarian bistro" in one.text.lower()]
+        memory.close()
+    assert [bool(texts) for texts in found.values()] == [True, False, True]
+
+
+def test_an_unknown_mechanism_is_named_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="without what.*reranker, judged-lines"):
+        make_system(SystemSpec(label="without:magic"))

@@ -50,6 +50,12 @@ def _agentmem(spec: SystemSpec) -> System:
     return AgentmemSystem(spec)
 
 
+def _without(spec: SystemSpec) -> System:
+    from eval.systems.ablations import AblatedSystem
+
+    return AblatedSystem(spec)
+
+
 def _baseline(spec: SystemSpec) -> System:
     from eval.systems.baselines import baseline
 
@@ -73,6 +79,7 @@ SYSTEMS: dict[str, tuple[Callable[[SystemSpec], System], str]] = {
         _agentmem,
         "agentmem; agentmem:prompted for that policy; agentmem:full_history, :whole_memory, :retrieve for a route",
     ),
+    "without": (_without, "agentmem without one of its mechanisms: without:reranker, … (eval/systems/ablations.py)"),
     "no-memory": (_baseline, "remembers nothing"),
     "full-context": (_baseline, "shows everything that was said, the newest first to fit"),
     "grep": (_baseline, "turns that contain most of the query's words, the newest first"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -120,50 +121,65 @@ def usage_of(system: System) -> Counter[str]:
     return Counter(getattr(system, "usage", {}))
 
 
-class Guarded(UserMemory):
-    """Another memory, whose own errors become SystemFailedError: a foreign system may fail, a run goes on."""
+class Wrapped(UserMemory):
+    """Another memory, with something around each of its calls."""
 
     def __init__(self, inner: UserMemory, name: str) -> None:
         self.inner, self.name = inner, name
 
+    def around(self, call: str) -> AbstractContextManager[object]:
+        """What surrounds the call of this name."""
+        raise NotImplementedError
+
+    def again(self, inner: UserMemory) -> Wrapped:
+        """The same around another memory."""
+        return type(self)(inner, self.name)
+
     def observe(self, session: Session) -> None:
-        with boundary(SystemFailedError, f"{self.name}: observe"):
+        with self.around("observe"):
             self.inner.observe(session)
 
     def search(self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None) -> Sequence[Hit]:
-        with boundary(SystemFailedError, f"{self.name}: search"):
+        with self.around("search"):
             return _all(Hit, self.inner.search(query, k, kinds=kinds, at=at))[:k]
 
     def memories(self) -> Sequence[Memory]:
-        with boundary(SystemFailedError, f"{self.name}: memories"):
+        with self.around("memories"):
             return _all(_MEMORIES, self.inner.memories())
 
     def applicable(self, profile: Sequence[str], request: str) -> Sequence[str]:
-        with boundary(SystemFailedError, f"{self.name}: applicable"):
+        with self.around("applicable"):
             return list(self.inner.applicable(profile, request))
 
     def asks(self, known: Sequence[str], request: str) -> bool:
-        with boundary(SystemFailedError, f"{self.name}: asks"):
+        with self.around("asks"):
             return self.inner.asks(known, request)
 
     def context(self, request: str, *, budget: int | None = 2000) -> Context:
-        with boundary(SystemFailedError, f"{self.name}: context"):
+        with self.around("context"):
             return self.inner.context(request, budget=budget)
 
     def fork(self, folder: Path) -> UserMemory:
-        with boundary(SystemFailedError, f"{self.name}: fork"):
-            return Guarded(self.inner.fork(folder), self.name)
+        with self.around("fork"):
+            return self.again(self.inner.fork(folder))
 
     def absorb(self, other: UserMemory, *, first: bool = False) -> None:
-        with boundary(SystemFailedError, f"{self.name}: absorb"):
-            self.inner.absorb(other.inner if isinstance(other, Guarded) else other, first=first)
+        with self.around("absorb"):
+            self.inner.absorb(other.inner if isinstance(other, Wrapped) else other, first=first)
 
     def root(self) -> Path:
         return self.inner.root()
 
     def close(self) -> None:
-        with boundary(SystemFailedError, f"{self.name}: close"):
+        with self.around("close"):
             self.inner.close()
+
+
+class Guarded(Wrapped):
+    """Another memory, whose own errors become SystemFailedError: a foreign system may fail, a run goes on."""
+
+    def around(self, call: str) -> AbstractContextManager[object]:
+        return boundary(SystemFailedError, f"{self.name}: {call}")
 
 
 _MEMORIES = (Preference, StandingInstruction, Fact)
