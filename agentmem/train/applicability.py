@@ -141,11 +141,6 @@ def of_domain(domain: dict[str, Any], domains: Sequence[dict[str, Any]], rng: ra
             yield _example(text, _shown(one.text, rng), label, domain["domain"])
 
 
-def standing(domain: dict[str, Any], slot: str, rng: random.Random) -> str:
-    """An instruction about one slot of a domain, in its author's words."""
-    return _plain(domain, slot, _value(domain, slot, rng), rng).text
-
-
 def _plain(domain: dict[str, Any], slot: str, value: str, rng: random.Random) -> Instruction:
     text = _conditioned(domain, _wanted(domain, slot, value, rng), rng)
     return Instruction(text, slot)

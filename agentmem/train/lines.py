@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from agentmem.models.embed import Embedder, Remembering, get_embedder
 from agentmem.policy.edits import parse_edits
 from agentmem.policy.lines import LABELS, context_of, lines
 from agentmem.policy.spans import statements
-from agentmem.train.applicability import standing
 from agentmem.train.pairs import Example
 from agentmem.train.records import held_out, records
-from agentmem.train.relations import filled
 
 _KINDS = {"p": "preference", "i": "instruction", "f": "fact"}
 _LIKING = re.compile(r"(?i)(?:likes|loves|prefers|hates|dislikes|enjoys|favou?rite|wants|avoids|can't stand|finds)\b")
@@ -25,10 +21,6 @@ _PERSONAL = re.compile(r"\b(?:I'm|my|our|we)\b")
 
 INSTRUCTIONS = 4
 """So many of each profile's instructions are taken: a dozen of one person's would weigh too much."""
-MADE = 8
-"""So many sentences are made of each attribute, and of each domain."""
-HELD = 0.45
-"""Cosine of a sentence and a memory that already holds it: no edit calls for it, but it is not worth nothing."""
 
 
 def examples(rng: random.Random) -> list[Example]:
@@ -54,10 +46,6 @@ def examples(rng: random.Random) -> list[Example]:
                 _example(said, context, "none", record)
                 for said, context in _sentences([{"role": "user", "content": request["text"]}], 0)
             ]
-    for record in records("attributes"):
-        found += [example for _ in range(MADE) for example in of_attribute(record, rng)]
-    for record in records("domains"):
-        found += [example for _ in range(MADE) for example in of_domain(record, rng)]
     return found
 
 
@@ -71,47 +59,13 @@ def split(rng: random.Random) -> tuple[list[Example], dict[str, list[Example]]]:
 
 
 def of_dialogue(record: dict[str, Any]) -> Iterator[Example]:
-    """Each sentence of each user message: what an edit quotes is worth what the edit writes, the rest nothing.
-
-    What the memory holds already is left out: that no edit calls for "I live in Bern." there says nothing of its worth.
-    """
+    """Each sentence of each user message: what an edit quotes is worth what the edit writes, the rest nothing."""
     quoted = _quotes(record["edits"])
     for turn, message in enumerate(record["messages"]):
         if message["role"] == "user":
             for said, context in _sentences(record["messages"], turn):
-                label = next((label for quote, label in quoted if _same_stretch(quote, said)), None)
-                if label or not _holds(record["memory"].values(), said):
-                    yield _example(said, context, label or "none", record)
-
-
-def of_attribute(record: dict[str, Any], rng: random.Random) -> Iterator[Example]:
-    """One sentence that tells a value, and one that comes near and tells nothing that lasts."""
-    value, old = rng.sample(record["values"], 2)
-    told = rng.choice(("said", "said", "changed"))
-    family = {"family": record["attribute"]}
-    yield from _alone(family, filled(record[told], value, old, rng), "fact")
-    yield from _alone(family, filled(record["near"], value, old, rng), "none")
-
-
-def of_domain(record: dict[str, Any], rng: random.Random) -> Iterator[Example]:
-    """A standing instruction, and a request for once."""
-    slot = rng.choice(sorted(record["slots"]))
-    family = {"family": record["domain"]}
-    yield from _alone(family, standing(record, slot, rng), "instruction")
-    yield from _alone(family, rng.choice(record["asks"]), "none")
-
-
-def _holds(memory: Iterable[str], said: str) -> bool:
-    texts = list(memory)
-    if not texts:
-        return False
-    vectors = _embedder().encode([said, *texts])
-    return float((vectors[1:] @ vectors[0]).max()) >= HELD
-
-
-@functools.cache
-def _embedder() -> Embedder:
-    return Remembering(get_embedder())
+                label = next((label for quote, label in quoted if _same_stretch(quote, said)), "none")
+                yield _example(said, context, label, record)
 
 
 def _sentences(messages: Sequence[dict[str, str]], turn: int) -> Iterator[tuple[str, str]]:
@@ -128,7 +82,7 @@ def _alone(record: dict[str, Any], text: str, label: str, context: str = "") -> 
 
 
 def _example(said: str, context: str, label: str, record: dict[str, Any]) -> Example:
-    return Example((said, context), LABELS.index(label), record["family"])
+    return Example((said, context), LABELS.index(label), record["family"])  # type: ignore[arg-type]
 
 
 def _quotes(edits: Iterable[str]) -> list[tuple[str, str]]:
