@@ -8,7 +8,7 @@ from agentmem.config import Config
 from agentmem.elicit import MOST, worth_asking
 from agentmem.models.fake import FakeChatModel, FakeEmbedder
 from agentmem.models.judges import ELICITATION, joined
-from agentmem.train.records import held_out, records
+from agentmem.train.judges.records import held_out, records
 
 HASHED = FakeEmbedder()
 

@@ -13,7 +13,7 @@ NAMES = sorted(path.stem for path in ADAPTERS.glob("*.safetensors"))
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     pytest.importorskip("peft", reason="fitting needs the extra train")
-    from agentmem.train.pairs import Example, Recipe, fit
+    from agentmem.train.judges.pairs import Example, Recipe, fit
 
     beasts = ("cat", "dog", "cow", "hen", "fox", "bee", "ram", "owl")
     pairs = [Example((f"The {beast} is {colour}.", "asked of the user"), label, beast)

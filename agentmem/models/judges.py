@@ -57,7 +57,7 @@ class Sight:
     """What the judge of relations and the encoder of slots see of a statement and old memories, together.
 
     A logistic regression over the cosine of the slots and the judge's log-odds of `closes` against both other labels,
-    fitted by `python -m agentmem.train.joins sight`, which also prints what each part is worth alone.
+    fitted by `python -m agentmem.train.judges.joins sight`, which also prints what each part is worth alone.
     """
 
     SLOT, OVER_UNRELATED, OVER_REPEATS, BIAS = 3.28, 0.33, 0.36, -3.04
@@ -100,7 +100,8 @@ class Bearing:
     """What the judge of applicability and the cosine of the embedder say together of a request and instructions.
 
     A cross-encoder of this size tells what is overridden, and is poor at telling what is about something else, which
-    the cosine sees. A multinomial logistic regression joins them, fitted by `python -m agentmem.train.joins bearing`.
+    the cosine sees. A multinomial logistic regression joins them, fitted by
+    `python -m agentmem.train.judges.joins bearing`.
     """
 
     WEIGHTS = np.array(

@@ -1,1 +1,1 @@
-"""Learning from data. So far the data itself, agentmem/train/data: nothing that ships is fitted to it yet."""
+"""Learning from data: memory policies (sft, rft, oprl), and the judges that ship (agentmem.train.judges)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agentmem.train.records import held_out, records
+from agentmem.train.judges.records import held_out, records
 from eval.harness import Benchmark, Run, scored
 from eval.settings import Settings
 from eval.values import Case, Outcome, Score, Unit

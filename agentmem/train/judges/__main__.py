@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from agentmem.models.judges import ADAPTERS, APPLICABILITY, ELICITATION, FORGETTING, RELATIONS
 from agentmem.models.pairs import PairModel, SlotEncoder, save_adapter
 from agentmem.policy.lines import LABELS
-from agentmem.train import applicability, lines, relations, requests, slots
-from agentmem.train.pairs import Example, Recipe, Watch, fit
-from agentmem.train.records import digest
+from agentmem.train.judges import applicability, lines, relations, requests, slots
+from agentmem.train.judges.pairs import Example, Recipe, Watch, fit
+from agentmem.train.judges.records import digest
 
 LEVELS = (0.3, 0.5, 0.7, 0.8, 0.9)
 

@@ -14,8 +14,8 @@ from typing import Any, Literal, NamedTuple
 from agentmem.memory import StandingInstruction, full_text
 from agentmem.models.judges import APPLICABILITY
 from agentmem.policy.wording import when_and_text
-from agentmem.train.pairs import Example
-from agentmem.train.records import held_out, records
+from agentmem.train.judges.pairs import Example
+from agentmem.train.judges.records import held_out, records
 
 Label = Literal["irrelevant", "applies", "overridden"]
 

@@ -1,4 +1,4 @@
-"""Fit the regressions that join a judge with a cosine: `python -m agentmem.train.joins sight|bearing|forgetting`.
+"""Fit the regressions that join a judge with a cosine: `python -m agentmem.train.judges.joins NAME`.
 
 They are fitted on the families that the judges were not fitted on, and print the weights that stand in
 agentmem/models/judges.py, with what is found at some thresholds; `forgetting` prints how often its set is exactly
@@ -19,8 +19,8 @@ from agentmem.models.embed import Remembering, get_embedder
 from agentmem.models.judges import APPLICABILITY, RELATIONS, Bearing, Sight, shipped, shipped_slots
 from agentmem.models.pairs import Pair
 from agentmem.policy.forgetting import meant
-from agentmem.train import applicability, relations
-from agentmem.train.records import held_out, records
+from agentmem.train.judges import applicability, relations
+from agentmem.train.judges.records import held_out, records
 
 LEVELS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 OTHERS = 2

@@ -13,8 +13,8 @@ from typing import Any
 
 from agentmem.models.judges import RELATIONS
 from agentmem.policy.wording import memory_text
-from agentmem.train.pairs import Example
-from agentmem.train.records import held_out, records
+from agentmem.train.judges.pairs import Example
+from agentmem.train.judges.records import held_out, records
 
 ROUNDS = 10
 """Times that each attribute is filled with values."""

@@ -16,9 +16,9 @@ import torch
 
 from agentmem.models.pairs import Adapter, base, mean_tokens
 from agentmem.policy.wording import memory_text
-from agentmem.train.pairs import Watch, adapter_of, optimiser, with_low_rank
-from agentmem.train.records import held_out, records
-from agentmem.train.relations import filled, told
+from agentmem.train.judges.pairs import Watch, adapter_of, optimiser, with_low_rank
+from agentmem.train.judges.records import held_out, records
+from agentmem.train.judges.relations import filled, told
 
 SCALE = 20.0
 """Cosines are multiplied by it before the softmax."""

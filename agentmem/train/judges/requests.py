@@ -8,8 +8,8 @@ from typing import Any
 
 from agentmem.models.judges import ELICITATION, FORGETTING, joined
 from agentmem.policy.lines import lines
-from agentmem.train.pairs import Example
-from agentmem.train.records import held_out, records
+from agentmem.train.judges.pairs import Example
+from agentmem.train.judges.records import held_out, records
 
 COPIES = 2
 """Each request is shown with its memory in this many orders."""

@@ -10,8 +10,8 @@ from typing import Any
 from agentmem.policy.edits import parse_edits
 from agentmem.policy.lines import LABELS, context_of, lines
 from agentmem.policy.spans import statements
-from agentmem.train.pairs import Example
-from agentmem.train.records import held_out, records
+from agentmem.train.judges.pairs import Example
+from agentmem.train.judges.records import held_out, records
 
 _KINDS = {"p": "preference", "i": "instruction", "f": "fact"}
 _LIKING = re.compile(r"(?i)(?:likes|loves|prefers|hates|dislikes|enjoys|favou?rite|wants|avoids|can't stand|finds)\b")
@@ -82,7 +82,7 @@ def _alone(record: dict[str, Any], text: str, label: str, context: str = "") -> 
 
 
 def _example(said: str, context: str, label: str, record: dict[str, Any]) -> Example:
-    return Example((said, context), LABELS.index(label), record["family"])  # type: ignore[arg-type]
+    return Example((said, context), LABELS.index(label), record["family"])
 
 
 def _quotes(edits: Iterable[str]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 HELD_OUT = 0.15
 """Share of the families that are held out."""

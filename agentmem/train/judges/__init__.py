@@ -1,0 +1,1 @@
+"""How the judges that ship are fitted to agentmem/train/data: `python -m agentmem.train.judges NAME`."""
