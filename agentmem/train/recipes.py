@@ -1,0 +1,121 @@
+"""How a run of reinforcement fine-tuning is made. A YAML file has the same names, a section for each class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentmem.errors import ConfigError
+from agentmem.train.advantages import Estimator, Pairing, Pool, Scale
+from agentmem.train.losses import Ratio
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Rollouts(_Section):
+    """How trajectories are made."""
+
+    histories: int = Field(default=4, ge=1)
+    """Of one iteration, over all processes."""
+    group: int = Field(default=8, ge=2)
+    """Trajectories of each history."""
+    temperature: float = Field(default=1.0, gt=0)
+    max_tokens: int = Field(default=128, ge=1)
+    """That one turn may write."""
+
+
+class Outcome(_Section):
+    """How rewards of whole trajectories become advantages, and the loss of the policy."""
+
+    estimator: Estimator = "grpo"
+    scale: Scale = "group"
+    """What GRPO divides by: the standard deviation of the group, of the batch, or nothing."""
+    ratio: Ratio = "token"
+    """Of new and old probability: of each token, or of each turn."""
+    clip_low: float = Field(default=0.2, gt=0, lt=1)
+    clip_high: float = Field(default=0.2, gt=0)
+    kl: float = Field(default=0.0, ge=0)
+    """Weight of the penalty on leaving the policy that the run began with."""
+    epochs: int = Field(default=1, ge=1)
+    """Updates of the policy on the same rollouts."""
+
+
+class StepCredit(_Section):
+    """How turns get credit of their own: online process reward learning (OPRL)."""
+
+    beta: float = Field(default=0.05, gt=0)
+    """Step reward a nat of log-probability won."""
+    alpha: float = Field(default=1.0, ge=0)
+    """Weight of the step advantages beside the outcome's."""
+    warmup: int = Field(default=0, ge=0)
+    """Iterations until alpha is reached, in a straight line from 0."""
+    pool: Pool = "group"
+    """What a turn is compared with."""
+    floor: float = Field(default=1e-6, gt=0)
+    """Least standard deviation of step rewards to divide by."""
+    skip_degenerate: bool = False
+    """Leave out the steps of groups in which all earned the same."""
+    per_token: bool = False
+    """Mean over a turn's tokens in place of their sum: long turns would else weigh more."""
+    pairs: Pairing = "margin"
+    margin: float = Field(default=0.0, ge=0)
+    rate: float = Field(default=2e-5, gt=0)
+    """Learning rate of the process reward model."""
+    norm: float = Field(default=10.0, gt=0)
+    """Greatest norm of its gradient."""
+
+
+class RFTRecipe(_Section):
+    """A run of reinforcement fine-tuning (`agentmem train rft`)."""
+
+    iterations: int = Field(default=100, ge=1)
+    credit: Literal["outcome", "oprl"] = "outcome"
+    """The one reward copied to every turn, as PersonaMem-v2 does it, or with step rewards (OPRL)."""
+    rate: float = Field(default=1e-5, gt=0)
+    """Learning rate of the policy. The papers' 5e-7 to 1e-6 are for all weights; low-rank changes take more."""
+    warmup: int = Field(default=0, ge=0)
+    """Iterations until it is reached, in a straight line from 0."""
+    norm: float = Field(default=1.0, gt=0)
+    """Greatest norm of the policy's gradient."""
+    tokens: int = Field(default=4096, ge=16)
+    """Of one forward pass, padding included: less needs less memory."""
+    seed: int = 0
+    save_every: int = Field(default=10, ge=1)
+    """Iterations between checkpoints."""
+    sample_every: int = Field(default=10, ge=1)
+    """Iterations between written trajectories."""
+    rollouts: Rollouts = Rollouts()
+    outcome: Outcome = Outcome()
+    steps: StepCredit = StepCredit()
+
+
+def read_recipe(path: Path | None, changes: dict[str, Any]) -> RFTRecipe:
+    """The recipe of a YAML file, with changes given as dotted names ("rollouts.group": 4).
+
+    Raises ConfigError naming the setting and what it may be.
+    """
+    import yaml
+
+    try:
+        own: Any = yaml.safe_load(path.read_text("utf-8")) if path else {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(own or {}, dict):
+        raise ConfigError(f"{path}: not a recipe (name: value, one a line)")
+    found: dict[str, Any] = dict(own or {})
+    for name, value in changes.items():
+        section = found
+        *above, last = name.split(".")
+        for part in above:
+            section = section.setdefault(part, {})
+        section[last] = value
+    try:
+        return RFTRecipe.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{path or 'setting'}: {where}: {first['msg']} (given: {first['input']!r})") from error

@@ -1,0 +1,289 @@
+"""The trainer on a real, tiny transformer: what is learned, what must stay equal, and two processes as one."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("peft", reason="needs the extra train")
+
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from agentmem.errors import ConfigError
+from agentmem.train.adapters import Adapted
+from agentmem.train.learner import Learner
+from agentmem.train.recipes import Outcome, RFTRecipe, Rollouts, StepCredit
+from agentmem.train.rows import DUMMY, Row, padded
+from agentmem.train.samplers import AdaptedSampler
+from agentmem.train.synthetic import END, VOCABULARY, Lives
+from agentmem.train.trainer import Trainer
+from agentmem.train.values import Group, Step, Trajectory
+
+ROWS = [Row((9, 5, 4), (3, 2)), Row((5,), (4, 10, 16, 1)), Row((8, 8, 9, 12, 3), (1,))]
+
+
+def tiny(**settings) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 1, "initializer_range": 0.2}  # fmt: skip
+    return LlamaForCausalLM(LlamaConfig(**(sizes | settings))).double()
+
+
+def adapted(names=("policy", "prm"), seed=0, **settings) -> Adapted:
+    """Adapters that differ from the base and from each other."""
+    made = Adapted(tiny(**settings), rank=4, alpha=8, names=names, seed=seed)
+    made.double()
+    with torch.no_grad():
+        for number, name in enumerate(made.names):
+            torch.manual_seed(number + 1)
+            for parameter in made.parameters_of(name):
+                parameter += 0.1 * torch.randn_like(parameter)
+    return made
+
+
+def learner_of(model: Adapted, rate=0.01, **options) -> Learner:
+    optimizers = {name: torch.optim.AdamW(model.parameters_of(name), lr=rate) for name in ("policy", "prm")
+                  if name in model.names}  # fmt: skip
+    return Learner(model, optimizers, **options)
+
+
+class Playing(Lives):
+    """The made-up task, played by the model.
+
+    The reward is the share of low tokens, which an untrained model already earns more or less of.
+    """
+
+    def play(self, places, times, rng):
+        return [Group(group.name, [Trajectory(one.steps, low(one)) for one in group.trajectories])
+                for group in super().play(places, times, rng)]  # fmt: skip
+
+    def __init__(self, model: Adapted, **options) -> None:
+        super().__init__(AdaptedSampler(model, {END}), **options)
+
+
+def low(one: Trajectory) -> float:
+    ids = [token for step in one.steps for token in step.ids]
+    return sum(token < 9 for token in ids) / len(ids)
+
+
+def recipe(**changes) -> RFTRecipe:
+    base = RFTRecipe(iterations=2, rate=0.01, tokens=64, rollouts=Rollouts(histories=2, group=4),
+                     steps=StepCredit(rate=0.01))  # fmt: skip
+    return base.model_copy(update=changes)
+
+
+def trained(iterations=2, model=None, **changes) -> tuple[Adapted, list]:
+    model = model or adapted()
+    own = recipe(**changes)
+    trainer = Trainer(learner_of(model, tokens=own.tokens), Playing(model, turns=3), own)
+    return model, [trainer.iterate(number) for number in range(iterations)]
+
+
+def same(one: dict, other: dict) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+# -- reading
+
+
+@pytest.mark.parametrize("which", ["policy", "prm", "base"])
+def test_log_probabilities_are_those_of_each_row_read_alone(which):
+    model = adapted()
+    found = learner_of(model, tokens=12).logprobs(ROWS, which)
+    for row, own_T in zip(ROWS, found, strict=True):
+        ids = torch.tensor([[*row.prompt, *row.written]])
+        with torch.no_grad(), model.only(which):
+            logits = model.model(input_ids=ids).logits.float()
+        expected = torch.log_softmax(logits, -1)[0, len(row.prompt) - 1 : -1]
+        np.testing.assert_allclose(own_T, expected.gather(-1, ids[0, len(row.prompt) :, None])[:, 0], rtol=1e-5)
+
+
+def test_adapters_are_apart_and_dropout_is_off():
+    model = adapted(attention_dropout=0.5)
+    learner = learner_of(model)
+    by_name = {which: learner.logprobs(ROWS, which) for which in ("policy", "prm", "base")}
+    assert not torch.allclose(by_name["policy"][1], by_name["prm"][1])
+    assert not torch.allclose(by_name["policy"][1], by_name["base"][1])
+    model.train()  # passes agree also where a trainer of somebody else's has switched it on
+    again = learner.logprobs(ROWS, "policy")
+    assert all(torch.equal(a, b) for a, b in zip(by_name["policy"], again, strict=True))
+
+
+def test_all_adapters_begin_alike_and_as_the_base():
+    model = Adapted(tiny(), rank=4, names=("prm", "reference"), seed=3)
+    learner = learner_of(model)
+    base = learner.logprobs(ROWS, "base")
+    for which in ("policy", "prm", "reference"):
+        assert all(torch.allclose(a, b) for a, b in zip(learner.logprobs(ROWS, which), base, strict=True))
+        assert same(model.weights(which), model.weights("policy"))
+
+
+def test_what_was_kept_can_be_taken_up(tmp_path):
+    model = adapted()
+    model.save(tmp_path)
+    other = Adapted(tiny(), start=tmp_path / "policy", names=("prm",))
+    assert same(other.double().weights("policy"), model.weights("policy"))
+    other.read("prm", tmp_path / "prm")
+    assert same(other.weights("prm"), model.weights("prm"))
+    with pytest.raises(ConfigError, match="another base|cannot be read"):
+        Adapted(tiny(hidden_size=16), start=tmp_path / "policy")
+    with pytest.raises(ConfigError, match="adapters on LlamaForCausalLM"):
+        Adapted(tiny(), targets=("no_such_layer",))
+
+
+# -- changing
+
+
+def test_one_adapter_is_changed_and_nothing_else():
+    model = adapted()
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    learner = learner_of(model)
+    learner.backward(ROWS, "prm", lambda new, rows, places: (new * rows.mask_BT).sum())
+    assert learner.step("prm") > 0
+    for name, value in model.named_parameters():
+        assert torch.equal(value, before[name]) == (".prm." not in name), name
+
+
+def test_gradients_do_not_depend_on_the_batches_nor_on_dummy_rows():
+    gradients = []
+    for tokens in (6, 12, 1000):
+        model = adapted()
+        learner_of(model, tokens=tokens).backward(ROWS, "policy", lambda new, rows, places: (new * rows.mask_BT).sum())
+        gradients.append([parameter.grad.clone() for parameter in model.parameters_of("policy")])
+    model = adapted()
+    logp, rows = model(padded([*ROWS, DUMMY, DUMMY], "cpu")), padded([*ROWS, DUMMY, DUMMY], "cpu")
+    (logp * rows.mask_BT).sum().backward()
+    gradients.append([parameter.grad for parameter in model.parameters_of("policy")])
+    for other in gradients[1:]:
+        for a, b in zip(gradients[0], other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_two_passes_of_the_process_reward_model_equal_autograd_on_the_whole_loss():
+    model, other = adapted(), adapted()
+    own = recipe(credit="oprl", tokens=1000)
+    seen = Trainer(learner_of(model, rate=0.0), Playing(model, turns=3), own)
+    groups = seen.environment.play([0, 1], 4, random.Random(0))
+    graded = [[Trajectory(one.steps, float(place % 3)) for place, one in enumerate(group.trajectories)]
+              for group in groups]  # fmt: skip
+    groups = [Group(group.name, own) for group, own in zip(groups, graded, strict=True)]
+    rows = [Row(step.prompt_ids, step.ids) for group in groups for one in group.trajectories for step in one.steps]
+    with torch.no_grad():
+        old = learner_of(other).logprobs(rows, "policy")
+    with other.only("prm"):
+        new = [other(padded([row], "cpu"))[0] for row in rows]
+        score = [own.steps.beta * (a - b).sum() for a, b in zip(new, old, strict=True)]
+        totals = [sum(score[start : start + 3]) for start in range(0, len(score), 3)]
+        gaps = [totals[4 * group + a] - totals[4 * group + b] for group in range(2) for a in range(4) for b in range(4)
+                if a % 3 > b % 3]  # fmt: skip
+        (-sum(torch.nn.functional.logsigmoid(gap) for gap in gaps) / len(gaps)).backward()
+    expected = [parameter.grad.clone() for parameter in other.parameters_of("prm")]
+
+    kept: list = []
+    learner = seen.learner
+    learner.step = lambda which, rate=None: kept.extend(  # type: ignore[method-assign]
+        parameter.grad.clone() for parameter in model.parameters_of(which)) or 0.0  # fmt: skip
+    from agentmem.train.trainer import _Batch
+
+    found = seen._update_prm(_Batch.of(groups), old)
+    assert found["prm/pairs"] == len(gaps)
+    for a, b in zip(kept, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-8)
+
+
+def test_the_process_reward_model_learns():
+    """In the authors' release its weights never change."""
+    model = adapted()
+    before = model.weights("prm")
+    base = {name: value.detach().clone() for name, value in model.named_parameters() if "lora_" not in name}
+    trained(1, model, credit="oprl")
+    assert not same(model.weights("prm"), before)
+    assert all(torch.equal(value, base[name]) for name, value in model.named_parameters() if name in base)
+
+
+def test_without_step_credit_oprl_is_grpo_to_the_last_bit():
+    plain, _ = trained(credit="outcome")
+    steps, found = trained(credit="oprl", steps=StepCredit(alpha=0.0, rate=0.01))
+    assert same(plain.weights("policy"), steps.weights("policy"))
+    assert "prm/loss" in found[0].metrics
+    with_steps, _ = trained(credit="oprl")
+    assert not same(plain.weights("policy"), with_steps.weights("policy"))
+
+
+def test_the_ratio_is_one_at_the_first_update():
+    """Nothing is clipped, and the loss is minus the mean advantage of a token."""
+    _, [first] = trained(1, outcome=Outcome(kl=0.1))
+    assert first.metrics["policy/clipped"] == 0
+    rows = [(float(value), len(step.ids)) for group, own in zip(first.groups, first.advantages, strict=True)
+            for one, values in zip(group.scored, own, strict=True)
+            for value, step in zip(values, one.steps, strict=True)]  # fmt: skip
+    expected = -sum(value * count for value, count in rows) / sum(count for _, count in rows)
+    away = first.metrics["policy/kl"]
+    assert away > 0 and first.metrics["policy/loss"] == pytest.approx(expected + 0.1 * away, rel=1e-4, abs=1e-6)
+
+
+def test_the_same_run_again_is_the_same():
+    one, first = trained(credit="oprl")
+    other, second = trained(credit="oprl")
+    assert same(one.weights("policy"), other.weights("policy"))
+    told = [[(name, value) for name, value in made.metrics.items() if not name.startswith("speed")] for made in first]
+    assert told == [[(name, value) for name, value in made.metrics.items() if not name.startswith("speed")]
+                    for made in second]  # fmt: skip
+
+
+# -- failures
+
+
+class Failing(Playing):
+    """Some trajectories have no reward."""
+
+    def play(self, places, times, rng):
+        groups = super().play(places, times, rng)
+        lost = [Trajectory(group.trajectories[0].steps, None, failed="the judge did not answer") for group in groups]
+        return [Group(group.name, [gone, *group.trajectories[1:]]) for group, gone in zip(groups, lost, strict=True)]
+
+
+def test_a_failed_trajectory_is_left_out_of_its_group():
+    model = adapted()
+    own = recipe(credit="oprl")
+    made = Trainer(learner_of(model), Failing(model, turns=3), own).iterate(0)
+    assert made.metrics["rollout/failed"] == 2 and all(group[0] is None for group in made.advantages)
+    for group in made.advantages:
+        assert all(len(values) == 3 for values in group[1:])
+
+
+def test_an_iteration_without_any_reward_changes_nothing():
+    model = adapted()
+    before = model.weights("policy")
+
+    class None_(Playing):
+        def play(self, places, times, rng):
+            step = Step((1,), (2,))
+            return [Group("g", [Trajectory([step], None, failed="no") for _ in range(times)]) for _ in places]
+
+    made = Trainer(learner_of(model), None_(model, turns=3), recipe()).iterate(0)
+    assert same(model.weights("policy"), before) and made.metrics["rollout/failed"] == 8
+
+
+# -- learning
+
+
+@pytest.mark.parametrize("credit", ["outcome", "oprl"])
+def test_rewards_rise(credit):
+    model = adapted()
+    own = recipe(rollouts=Rollouts(histories=4, group=8), rate=0.03, tokens=4096, credit=credit)
+    trainer = Trainer(learner_of(model, tokens=4096), Playing(model, turns=3), own)
+    rewards = [trainer.iterate(number).metrics["reward/mean"] for number in range(24)]
+    assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + 0.3, rewards
+
+
+def test_histories_come_once_before_any_comes_again():
+    model = adapted()
+    trainer = Trainer(learner_of(model), Playing(model, many=6), recipe(rollouts=Rollouts(histories=4, group=2)))
+    order = [place for number in range(3) for place in trainer._histories(number)]
+    assert sorted(order[:6]) == sorted(order[6:]) == list(range(6))
+    assert copy.copy(trainer)._histories(1) == order[4:8]
