@@ -48,7 +48,8 @@ class Config(BaseModel):
     base_url: str | None = None
     """address of an OpenAI-compatible server, for a model named openai:NAME"""
     policy: str = Field(default="offline", min_length=1)
-    """what reads memories out of a conversation: offline (no generation), or prompted (asks the chat model)"""
+    """what reads memories out of a conversation: offline (no generation), prompted (asks the chat model), or the folder
+    of a trained adapter"""
     embedder: str = Field(default="minilm", min_length=1)
     """what search is built on: minilm, hash (words only, for tests), or a sentence-transformers model"""
     reranker: str = Field(default="ms-marco", min_length=1)
@@ -175,7 +176,8 @@ def set_value(key: str, value: str, path: Path) -> Config:
     config = check(others | {key: Setting(value, str(path))})
     try:
         document = tomlkit.parse(path.read_text("utf-8")) if path.exists() else tomlkit.document()
-        document[key] = _path_for(path, typed) if isinstance(typed, Path) else typed
+        folder = isinstance(typed, Path) or (key == "policy" and _holds_adapter(Path(typed)))
+        document[key] = _path_for(path, Path(typed)) if folder else typed
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".new")
         beside.write_text(tomlkit.dumps(document), "utf-8")
@@ -201,13 +203,22 @@ def _from_file(path: Path | None) -> dict[str, Setting]:
     for key, value in values.items():
         where = f"{path}:{_line_of(key, text)}"
         _known(key, where)
-        settings[key] = Setting(_beside(path, value) if key in ("root", "cache") else value, where)
+        settings[key] = Setting(_beside(path, key, value), where)
     return settings
 
 
-def _beside(path: Path, value: Any) -> Any:
+def _beside(path: Path, key: str, value: Any) -> Any:
     """A folder named in a file is meant from that file's own folder."""
-    return path.parent / Path(value).expanduser() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if key in ("root", "cache"):
+        return path.parent / Path(value).expanduser()
+    return str(path.parent / value) if key == "policy" and _holds_adapter(path.parent / value) else value
+
+
+def _holds_adapter(folder: Path) -> bool:
+    """Whether a trained policy lies there, so that its value is a folder and no name."""
+    return folder.is_dir() and any((place / "adapter_config.json").is_file() for place in (folder, *folder.glob("*/")))
 
 
 def _path_for(path: Path, folder: Path) -> str:

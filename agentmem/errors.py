@@ -18,6 +18,10 @@ class SessionError(AgentMemError, ValueError):
     """A conversation that cannot be read; names the file and the line or message."""
 
 
+class TrainingDataError(AgentMemError, ValueError):
+    """Training data that cannot be read or used; names the file, the line and the field."""
+
+
 class StoreError(AgentMemError):
     """The files of one user cannot be read or written."""
 

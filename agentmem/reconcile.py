@@ -60,7 +60,7 @@ def reconcile(
                 reason = settled
             else:
                 kept.append(settled)
-                _carry_out(settled, known)
+                carry_out(settled, known)
         if reason is not None:
             refused.append(Refusal(op=op, reason=reason))
     return kept, refused
@@ -147,7 +147,7 @@ def _place(evidence: Evidence) -> tuple[str, int]:
     return evidence.session, evidence.turn
 
 
-def _carry_out(op: MemoryOp, known: dict[str, Memory]) -> None:
+def carry_out(op: MemoryOp, known: dict[str, Memory]) -> None:
     """Let `known` be what it is after `op`."""
     if isinstance(op, Update):
         for id in op.replaces:

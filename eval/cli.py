@@ -16,7 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from agentmem.errors import ConfigError
+from agentmem.train.histories import Examples, write_examples
+from agentmem.train.leaks import leaks
 from eval.benchmarks import NAMES, get_benchmark
+from eval.convert import CONVERTERS
+from eval.convert import convert as convert_benchmark
 from eval.harness import evaluate
 from eval.report import headline, read_reports, shown, write_html, write_tables
 from eval.runs import read_outcomes, read_report
@@ -31,6 +35,9 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich
 RUNS = Path("runs/eval")
 
 CORES = os.cpu_count() or 1
+
+LEAKS = 10
+"""So many of the leaks of converted data are said one by one."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -189,6 +196,28 @@ def suite(
     _console.print(f"{len(reports)} reports in {out}; read {out / 'report.html'}")
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    benchmark: Annotated[str, typer.Argument(help=f"One of {', '.join(CONVERTERS)}.")],
+    data: Annotated[Path, typer.Option(help="Folder of the benchmark's data, as of `run`.")],
+    out: Annotated[Path, typer.Option(help="The JSONL file to write.")],
+    seed: Annotated[int, typer.Option(help="Shuffles options.")] = 0,
+) -> None:
+    """Make training data of a benchmark, in the format of docs/training-data.md; what leaks in it is said."""
+    converted = convert_benchmark(benchmark, Settings(data=data, seed=seed))
+    examples = Examples(converted.histories)
+    write_examples(out, examples)
+    users = {history.user for history in converted.histories}
+    probes = sum(len(history.probes) for history in converted.histories)
+    made = f"{out}: {len(converted.histories):,} histories of {len(users):,} users, {probes:,} probes"
+    _console.print(made, converted.licence, sep="\n", soft_wrap=True, markup=False)
+    found = leaks(examples)
+    for line in [*converted.notes, *map(str, found[:LEAKS])]:
+        _error.print(line, soft_wrap=True, markup=False)
+    if len(found) > LEAKS:
+        _error.print(f"and {len(found) - LEAKS:,} leaks more: agentmem.train.leaks lists them")
 
 
 @contextmanager

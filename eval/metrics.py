@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 
@@ -54,14 +53,3 @@ def within(memories: Iterable[Memory], budget: int) -> list[Memory]:
             kept.append(memory)
             left -= cost
     return kept
-
-
-def says(text: str, value: str) -> bool:
-    """Whether `value` stands in `text` as whole words, whatever case and blanks: "cat" is not in "education"."""
-    pattern = r"\s+".join(re.escape(word) for word in value.split())
-    return re.search(rf"(?<!\w){pattern}(?!\w)", text, re.IGNORECASE) is not None
-
-
-def held(memories: Iterable[Memory], value: str) -> bool:
-    """Whether one of the memories says `value`, in its text or condition (its quotes do not count)."""
-    return any(says(full_text(memory), value) for memory in memories)

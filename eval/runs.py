@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import agentmem
 from agentmem.errors import AgentMemError, ConfigError
+from agentmem.policy import trained_folder
 from eval.errors import DataError
 from eval.settings import Settings
 from eval.systems import SystemSpec
@@ -119,6 +120,8 @@ def fingerprint(benchmark: str, spec: SystemSpec, settings: Settings) -> str:
     """What a run's cases depend on. The limit is not in it: a larger run takes over the cases of a smaller one."""
     facts: list[Any] = [benchmark, spec.model_dump(mode="json"), _code(), _own_code(spec), _stamps(settings.data)]
     facts.append(settings.model_dump(mode="json", exclude={"limit", "groups", "data"}))
+    if adapter := trained_folder(spec.policy):  # it may be trained again
+        facts.append(_stamps(adapter))
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -12,9 +12,10 @@ import pytest
 from agentmem.errors import ConfigError
 from agentmem.memory import Evidence, Fact, Hit, Memory, Source
 from agentmem.session import make_session
+from agentmem.train.measures import held, says
 from eval.benchmarks import get_benchmark
 from eval.errors import UnsupportedError
-from eval.metrics import held, ndcg, recall, says, unique_sessions, unique_sources, within
+from eval.metrics import ndcg, recall, unique_sessions, unique_sources, within
 from eval.systems import SystemSpec, UserMemory, make_system
 from eval.systems.ablations import MECHANISMS
 from eval.systems.baselines import BM25, Fused, Grep

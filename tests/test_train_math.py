@@ -131,8 +131,10 @@ def test_two_passes_give_the_gradient_of_the_whole_loss(scores):
     """The gradient of sum c_i score_i with c fixed is that of the loss, whatever the scores are made of."""
     own = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
     found = [(0, 1), (2, 1), (3, 0)]
-    whole = -sum(torch.nn.functional.logsigmoid(own[a] - own[b]) for a, b in found) / len(found)
+    gaps = torch.stack([own[a] - own[b] for a, b in found])
+    whole = -torch.nn.functional.logsigmoid(gaps).mean()
     whole.backward()
+    assert own.grad is not None
     coefficients, loss = pair_coefficients(scores, found, len(found))
     np.testing.assert_allclose(own.grad.numpy(), coefficients, atol=1e-12)
     assert loss == pytest.approx(whole.item())

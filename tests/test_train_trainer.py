@@ -83,6 +83,11 @@ def trained(iterations=2, model=None, **changes) -> tuple[Adapted, list]:
     return model, [trainer.iterate(number) for number in range(iterations)]
 
 
+def gradients_of(model: Adapted, which) -> list[torch.Tensor]:
+    found = [parameter.grad for parameter in model.parameters_of(which)]
+    return [gradient.clone() for gradient in found if gradient is not None]
+
+
 def same(one: dict, other: dict) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
@@ -153,11 +158,11 @@ def test_gradients_do_not_depend_on_the_batches_nor_on_dummy_rows():
     for tokens in (6, 12, 1000):
         model = adapted()
         learner_of(model, tokens=tokens).backward(ROWS, "policy", lambda new, rows, places: (new * rows.mask_BT).sum())
-        gradients.append([parameter.grad.clone() for parameter in model.parameters_of("policy")])
+        gradients.append(gradients_of(model, "policy"))
     model = adapted()
     logp, rows = model(padded([*ROWS, DUMMY, DUMMY], "cpu")), padded([*ROWS, DUMMY, DUMMY], "cpu")
     (logp * rows.mask_BT).sum().backward()
-    gradients.append([parameter.grad for parameter in model.parameters_of("policy")])
+    gradients.append(gradients_of(model, "policy"))
     for other in gradients[1:]:
         for a, b in zip(gradients[0], other, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
@@ -177,16 +182,15 @@ def test_two_passes_of_the_process_reward_model_equal_autograd_on_the_whole_loss
     with other.only("prm"):
         new = [other(padded([row], "cpu"))[0] for row in rows]
         score = [own.steps.beta * (a - b).sum() for a, b in zip(new, old, strict=True)]
-        totals = [sum(score[start : start + 3]) for start in range(0, len(score), 3)]
+        totals = [torch.stack(score[start : start + 3]).sum() for start in range(0, len(score), 3)]
         gaps = [totals[4 * group + a] - totals[4 * group + b] for group in range(2) for a in range(4) for b in range(4)
                 if a % 3 > b % 3]  # fmt: skip
-        (-sum(torch.nn.functional.logsigmoid(gap) for gap in gaps) / len(gaps)).backward()
-    expected = [parameter.grad.clone() for parameter in other.parameters_of("prm")]
+        (-torch.nn.functional.logsigmoid(torch.stack(gaps)).mean()).backward()
+    expected = gradients_of(other, "prm")
 
     kept: list = []
     learner = seen.learner
-    learner.step = lambda which, rate=None: kept.extend(  # type: ignore[method-assign]
-        parameter.grad.clone() for parameter in model.parameters_of(which)) or 0.0  # fmt: skip
+    learner.step = lambda which, rate=None: kept.extend(gradients_of(model, which)) or 0.0  # type: ignore[method-assign]
     from agentmem.train.trainer import _Batch
 
     found = seen._update_prm(_Batch.of(groups), old)
@@ -253,7 +257,7 @@ def test_a_failed_trajectory_is_left_out_of_its_group():
     made = Trainer(learner_of(model), Failing(model, turns=3), own).iterate(0)
     assert made.metrics["rollout/failed"] == 2 and all(group[0] is None for group in made.advantages)
     for group in made.advantages:
-        assert all(len(values) == 3 for values in group[1:])
+        assert all(values is not None and len(values) == 3 for values in group[1:])
 
 
 def test_an_iteration_without_any_reward_changes_nothing():

@@ -16,6 +16,7 @@ from agentmem.train.advantages import outcome_advantages
 from agentmem.train.learner import Learner, aligned
 from agentmem.train.losses import policy_divisor, policy_loss
 from agentmem.train.rows import Row
+from tests.test_train_trainer import gradients_of
 from tests.tiny_llama import write_tiny_llama
 
 ROWS = [Row((5, 6, 7), (8, 9, 10)), Row((5, 6, 7), (11,)), Row((12, 13), (8, 20, 21, 22)), Row((12, 13), (30, 31))]
@@ -28,7 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trl_trainer(model, tokenizer, out: Path, **options):
     from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
 
     args = GRPOConfig(output_dir=str(out), per_device_train_batch_size=4, num_generations=2, report_to=[], use_cpu=True,
                       loss_type="bnpo", use_bias_correction_kl=False, bf16=False, **options)  # fmt: skip
@@ -64,7 +66,7 @@ def test_the_loss_and_its_gradient_are_those_of_trl(folder, tmp_path):
 
     values: list[float] = []
     learner.backward(ROWS, "policy", lambda *given: (values.append(loss(*given).item()), loss(*given))[1])
-    own = [parameter.grad.clone() for parameter in adapted.parameters_of("policy")]
+    own = gradients_of(adapted, "policy")
     adapted.zero_grad()
 
     width = max(len(row.written) for row in ROWS)

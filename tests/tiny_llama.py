@@ -49,3 +49,19 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     )
     tokenizer.train_from_iterator([CORPUS], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, chat_template=TEMPLATE)
+
+
+def write_tiny_adapter(folder: Path, base: Path, *, name: str = "default", seed: int = 0, **settings: object) -> Path:
+    """Write a LoRA adapter over a tiny Llama as PEFT does; returns the folder with it: `folder`, or its `name`."""
+    from peft import LoraConfig, get_peft_model
+
+    model = LlamaForCausalLM.from_pretrained(base, local_files_only=True)
+    chosen: dict[str, object] = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], **settings}
+    model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **chosen), adapter_name=name)  # type: ignore[arg-type]
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for path, weight in model.named_parameters():
+            if "lora_" in path:
+                weight.normal_(0, 0.3)
+    model.save_pretrained(str(folder))
+    return folder if name == "default" else folder / name

@@ -90,7 +90,11 @@ class Parts:
     @cached_property
     def policy(self) -> MemoryPolicy:
         return self._given_policy or get_policy(
-            self.config.policy, embedder=lambda: self.embedder, model=lambda: self.model
+            self.config.policy,
+            embedder=lambda: self.embedder,
+            model=lambda: self.model,
+            cache=self.config.cache,
+            device=self.config.device,
         )
 
     def today(self) -> date:

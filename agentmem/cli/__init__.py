@@ -13,6 +13,7 @@ from agentmem.cli.common import command
 from agentmem.cli.look import history, recall, show
 from agentmem.cli.move import export, import_
 from agentmem.cli.observe import observe
+from agentmem.cli.train import train_app
 
 app = typer.Typer(
     name="agentmem", no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
@@ -47,6 +48,7 @@ for _name, _function in [
 ]:  # fmt: skip
     app.command(_name)(command(_function))
 app.add_typer(config_app, name="config")
+app.add_typer(train_app, name="train")
 
 
 def main() -> None:

@@ -43,7 +43,9 @@ class Common:
     root: Annotated[Path | None, _option("--root", "DIR", "Folder of all memories (default: memories).")] = None
     json: Annotated[bool, _option("--json", " ", "Print JSON and nothing else.")] = False
     model: Annotated[str | None, _option("--model", "NAME", "Chat model, such as openai:gpt-5-mini.")] = None
-    policy: Annotated[str | None, _option("--policy", "NAME", "What reads memories: offline or prompted.")] = None
+    policy: Annotated[
+        str | None, _option("--policy", "NAME", "What reads memories: offline, prompted, or a trained adapter.")
+    ] = None
     embedder: Annotated[str | None, _option("--embedder", "NAME", "What search is built on.")] = None
 
     def overrides(self) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""A chat model and an embedder without weights, for tests: ours and yours."""
+"""A chat model, an embedder and a policy's writer without weights, for tests: ours and yours."""
 
 from __future__ import annotations
 
 import functools
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -128,3 +128,27 @@ class FakeChatModel(BaseChatModel):
         for mark in stop or ():
             text = text.split(mark, 1)[0]
         return text
+
+
+class FakeWriter:
+    """Writes for a TrainedPolicy: from a list, in order, or by a function of a prompt's last message.
+
+    Example:
+        writer = FakeWriter(["="])
+        TrainedPolicy(writer).propose([observation])
+        writer.calls  # a list of (messages, aliases), a prompt each, for every call
+    """
+
+    def __init__(self, replies: Sequence[str] | Callable[[str], str]) -> None:
+        self._replies = replies if callable(replies) else list(replies)
+        self.calls: list[list[tuple[Sequence[Mapping[str, str]], Sequence[str]]]] = []
+
+    def write(self, prompts: Sequence[Sequence[Mapping[str, str]]], aliases: Sequence[Sequence[str]], /) -> list[str]:
+        """One reply a prompt. Raises ModelError when the list is at its end."""
+        self.calls.append(list(zip(prompts, aliases, strict=True)))
+        if callable(self._replies):
+            return [self._replies(messages[-1]["content"]) for messages in prompts]
+        if len(prompts) > len(self._replies):
+            raise ModelError(f"FakeWriter: {len(prompts)} prompts, but {len(self._replies)} replies are left")
+        given, self._replies = self._replies[: len(prompts)], self._replies[len(prompts) :]
+        return given

@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentmem.errors import ConfigError
+from agentmem.errors import ConfigError, boundary
 from agentmem.policy.base import MemoryPolicy, Observation, Proposal
 from agentmem.policy.edits import Edit
 from agentmem.policy.prompted import PromptedPolicy
+from agentmem.policy.trained import TrainedPolicy, load_trained
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from agentmem.models.embed import Embedder
 
-__all__ = ["Edit", "MemoryPolicy", "Observation", "PromptedPolicy", "Proposal", "get_policy"]
+__all__ = ["Edit", "MemoryPolicy", "Observation", "PromptedPolicy", "Proposal", "TrainedPolicy", "get_policy",
+           "trained_folder"]  # fmt: skip
 
 POLICIES = ("offline", "prompted")
 
 
-def get_policy(name: str, *, embedder: Callable[[], Embedder], model: Callable[[], BaseChatModel]) -> MemoryPolicy:
+def get_policy(
+    name: str,
+    *,
+    embedder: Callable[[], Embedder],
+    model: Callable[[], BaseChatModel],
+    cache: Path | None = None,
+    device: str | None = None,
+) -> MemoryPolicy:
     """The policy called `name`; it takes only what it needs of the embedder and the chat model.
 
+    Args:
+        name: "offline", "prompted", or the folder of a trained adapter (see `load_trained`).
+        embedder: makes it.
+        model: makes the chat model.
+        cache: folder of downloaded models, for the base of an adapter; None is the user's cache folder.
+        device: where a trained policy runs: cpu, cuda or mps; None chooses.
+
     Raises:
-        ConfigError: no policy has this name.
+        ConfigError: no policy has this name, or the adapter cannot be used.
     """
     if name == "offline":
         from agentmem.policy.offline import OfflinePolicy
@@ -32,4 +49,15 @@ def get_policy(name: str, *, embedder: Callable[[], Embedder], model: Callable[[
         return OfflinePolicy(embedder())
     if name == "prompted":
         return PromptedPolicy(model())
-    raise ConfigError(f"policy {name!r}: choose one of {', '.join(POLICIES)}")
+    if folder := trained_folder(name):
+        return load_trained(folder, cache=cache, device=device)
+    raise ConfigError(f"policy {name!r}: choose one of {', '.join(POLICIES)}, or the folder of a trained adapter")
+
+
+def trained_folder(name: str) -> Path | None:
+    """The folder that the name of a policy is; None where it is none."""
+    if name in POLICIES:
+        return None
+    with boundary(ConfigError, f"policy {name!r}"):
+        folder = Path(name).expanduser()
+    return folder if name and folder.is_dir() else None

@@ -176,7 +176,9 @@ def format_edit(edit: Edit) -> str:
 
 # -- the grammar, for constrained decoding ---------------------------------------------------------------------------
 
-_RULES = r"""
+_BLANK = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""Nothing but these would be an empty text or quote (`str.strip`)."""
+_RULES = rf"""
 root ::= "=" "\n"? | line+
 line ::= (add | update | close | forget) quotes day? "\n"
 add ::= "+ " (("preference" | "fact") "?"? ": " text | "instruction" "?"? ": " when " => " when)
@@ -184,14 +186,16 @@ update ::= "~ " alias (" " alias)* ": " (when " => ")? when
 close ::= "- " alias
 forget ::= "x" (" " alias)?
 quotes ::= (" | " quote)+
-text ::= [^|\x00-\x20\x7f] [^|\x00-\x1f\x7f]*
-when ::= [^|=\x00-\x20\x7f] [^|=\x00-\x1f\x7f]*
+text ::= [^|{_BLANK}] [^|\x00-\x1f\x7f]*
+when ::= [^|={_BLANK}] [^|=\x00-\x1f\x7f]*
 quote ::= "\"" first char* "\""
-first ::= [^"\\\x00-\x20] | "\\" ["\\/]
+first ::= [^"\\{_BLANK}] | "\\" ["\\/]
 char ::= [^"\\\x00-\x1f] | "\\" ["\\/bfnrt]
-day ::= " @" [12] [0-9] [0-9] [0-9] "-" month "-" date
-month ::= "0" [1-9] | "1" [0-2]
-date ::= "0" [1-9] | [12] [0-9] | "3" [01]
+day ::= " @" (year "-" month | leap "-02-29")
+year ::= [12] [0-9] [0-9] [0-9]
+month ::= ("0" [1-9] | "1" [0-2]) "-" date | ("0" [13-9] | "1" [0-2]) ("-29" | "-30") | ("0" [13578] | "1" [02]) "-31"
+date ::= "0" [1-9] | "1" [0-9] | "2" [0-8]
+leap ::= [12] [0-9] ("0" [48] | [2468] [048] | [13579] [26]) | "2000"
 """
 
 

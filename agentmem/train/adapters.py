@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from agentmem.errors import ConfigError, ModelError, boundary
+from agentmem.models.lora import adapter_folder
 from agentmem.train.rows import Padded
 
 Which = Literal["policy", "prm", "reference", "base"]
@@ -55,6 +56,7 @@ class Adapted(nn.Module):
         from peft import LoraConfig, get_peft_model
 
         _without_dropout(model)
+        start = adapter_folder(start) if start is not None else None  # PEFT would look for it on a hub
         config: Any = (
             LoraConfig.from_pretrained(str(start))
             if start

@@ -34,12 +34,12 @@ class Learner:
     def __init__(
         self,
         adapted: Adapted,
-        optimizers: Mapping[Which, torch.optim.Optimizer],
+        optimizers: Mapping[str, torch.optim.Optimizer],
         *,
         accelerator: Any = None,
         tokens: int = 4096,
         temperature: float = 1.0,
-        norms: Mapping[Which, float] | None = None,
+        norms: Mapping[str, float] | None = None,
     ) -> None:
         self.adapted = adapted
         self.optimizers = dict(optimizers)

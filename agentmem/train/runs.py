@@ -59,6 +59,23 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     return [_metrics(file, number, line) for number, line in enumerate(lines, start=1)]
 
 
+def policy_of(path: Path) -> tuple[Path, str]:
+    """Where the trained policy of a run lies, and the name of its base; of another folder itself and no name.
+
+    Raises ConfigError when the run has none yet.
+    """
+    config = path / CONFIG
+    if not config.is_file():
+        return path, ""
+    base = str(json.loads(config.read_text("utf-8"))["settings"].get("base", ""))
+    if (path / "policy").is_dir():
+        return path / "policy", base
+    found = [folder for _, folder in _numbered(path / "checkpoints") if folder.is_dir()]
+    if not found:
+        raise ConfigError(f"{path}: has no checkpoint yet")
+    return found[-1], base
+
+
 class RunFolder:
     """The folder of one training run.
 

@@ -229,6 +229,8 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     metrics["reward/degenerate_groups"] = float(np.mean(alike))
     for part in sorted({name for one in scored for name in one.parts}):
         metrics[f"reward/part/{part}"] = float(np.mean([one.parts[part] for one in scored if part in one.parts]))
+    for name in sorted({name for one in scored for name in one.measured}):
+        metrics[f"rollout/{name}"] = float(np.mean([one.measured[name] for one in scored if name in one.measured]))
     written = [len(step.ids) for one in scored for step in one.steps]
     if written:
         metrics["rollout/tokens_a_turn"] = float(np.mean(written))

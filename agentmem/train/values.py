@@ -31,7 +31,9 @@ class Trajectory:
     failed: str = ""
     """Why there is no reward."""
     notes: Sequence[str] = ()
-    """For people: the questions asked at the end, and how they were answered."""
+    """For people: the questions asked at the end."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """What else is worth following, by name: edits a turn, tokens of the memory."""
 
 
 @dataclass(frozen=True)

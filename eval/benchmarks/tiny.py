@@ -9,9 +9,10 @@ from pathlib import Path
 from agentmem.memory import Source, full_text
 from agentmem.route import count_tokens
 from agentmem.session import Session, make_session
+from agentmem.train.measures import held
 from eval.errors import UnsupportedError
 from eval.harness import Benchmark, Run, scored
-from eval.metrics import held, recall, unique_sources, within
+from eval.metrics import recall, unique_sources, within
 from eval.reading import Row, read_jsonl
 from eval.settings import Settings
 from eval.systems import UserMemory

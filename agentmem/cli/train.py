@@ -1,0 +1,217 @@
+"""Commands that fine-tune a memory policy: check, sft, rft, export. They need the extra `train`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from agentmem.cli.common import Common, command, counted, emit, flag, say
+from agentmem.errors import ConfigError
+
+train_app = typer.Typer(
+    name="train", no_args_is_help=True, help="Fine-tune a memory policy (needs pip install 'agentmem[train]')."
+)
+
+_Data = Annotated[Path, typer.Argument(metavar="DATA", help="JSONL of histories and edits; see docs/training-data.md.")]
+_Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the run.")]
+_Base = Annotated[str, typer.Option("--base", metavar="NAME", help="Frozen model: a name, a folder or a GGUF file.")]
+_Set = Annotated[
+    list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as rollouts.group=4; may be repeated.")
+]
+_Resume = Annotated[bool, flag("--resume", help="Go on with the run in --out.")]
+_Answerer = Annotated[
+    str, typer.Option("--answerer", metavar="NAME", help="Who answers probes: base, embeddings, or a model.")
+]
+
+
+def check(
+    common: Common,
+    data: _Data,
+    *,
+    other: Annotated[
+        Path | None, typer.Option("--against", metavar="DATA", help="Data that must share nothing with it.")
+    ] = None,
+    base: _Base = "smollm2-135m",
+    answerer: _Answerer = "",
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="Probes to ask.")] = 100,
+) -> None:
+    """Look for leaks in training data and, with --answerer, whether there is anything to learn from it.
+
+    The exit code is 1 when something leaks, or the answerer gains too little from a memory.
+    """
+    _needs_extra()
+    from agentmem.train.histories import read_examples
+    from agentmem.train.leaks import leaks
+
+    examples = read_examples(data)
+    found = [str(leak) for leak in leaks(examples, read_examples(other) if other else None)]
+    ground = _ground(examples.histories, base, answerer, limit) if answerer else None
+    lines = ground.lines() if ground else []
+    counts = [counted(len(examples.histories), "history", "histories"),
+              counted(len(examples.edits), "example of edits", "examples of edits"),
+              counted(len(examples.pairs), "pair")]  # fmt: skip
+    if common.json:
+        emit({"leaks": found, "ground": ground._asdict() if ground else None})
+    else:
+        for line in [f"{data}: {', '.join(counts)}", *found, *lines]:
+            say(line)
+    if found or (ground and not ground.enough):
+        raise ConfigError(f"{data}: {counted(len(found), 'leak')}" if found else f"{data}: nothing to learn from")
+
+
+def sft(
+    common: Common,
+    data: _Data,
+    *,
+    out: _Out = Path("runs/sft"),
+    base: _Base = "smollm2-135m",
+    epochs: Annotated[float, typer.Option(help="Passes over the examples.")] = 2.0,
+    settings: _Set = [],  # noqa: B006  typer makes a new list each time
+    resume: _Resume = False,
+) -> None:
+    """Cold start: teach a model to write the edits of examples (TRL's SFTTrainer, LoRA)."""
+    _needs_extra()
+    from agentmem.train.histories import read_examples
+    from agentmem.train.sft import SFTRecipe, sft
+
+    changes = {"base": base, "epochs": epochs, **_changes(settings)}
+    if unknown := changes.keys() - set(SFTRecipe._fields):
+        raise ConfigError(f"--set {min(unknown)}: no setting; there are {', '.join(SFTRecipe._fields)}")
+    folder = sft(read_examples(data).edits, out, SFTRecipe(**changes), resume=resume)
+    _told(common, folder, f"The adapter is in {folder}; try it with: agentmem chat --policy {folder}")
+
+
+def rft(  # noqa: PLR0913  each is an option
+    common: Common,
+    data: _Data,
+    *,
+    out: _Out = Path("runs/rft"),
+    base: _Base = "smollm2-135m",
+    start: Annotated[Path | None, typer.Option("--start", metavar="DIR", help="Adapter to begin from.")] = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", metavar="FILE", help="YAML with settings.")] = None,
+    credit: Annotated[str | None, typer.Option("--credit", metavar="KIND", help="outcome or oprl.")] = None,
+    reward: Annotated[
+        list[str], typer.Option("--reward", metavar="NAME=WEIGHT", help="Part of the reward; may be repeated.")
+    ] = [],  # noqa: B006
+    answerer: _Answerer = "base",
+    chunk_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens that are read at once.")] = 2048,
+    constrained: Annotated[bool, flag("--constrained", help="Hold rollouts to the edit grammar.")] = False,
+    settings: _Set = [],  # noqa: B006
+    resume: _Resume = False,
+) -> None:
+    """Reinforcement fine-tuning on histories with probe questions; --credit oprl gives turns credit of their own."""
+    _needs_extra()
+    from agentmem.train.histories import read_examples
+    from agentmem.train.recipes import read_recipe
+    from agentmem.train.rft import REWARDS, Setup, rft
+
+    changes = _changes(settings) | ({"credit": credit} if credit else {})
+    setup = Setup(
+        base=base, start=start, rewards=_weights(reward) or REWARDS, answerer=answerer, chunk_tokens=chunk_tokens,
+        constrained=constrained,
+    )  # fmt: skip
+    folder = rft(read_examples(data), out, read_recipe(recipe, changes), setup, resume=resume)
+    _told(common, folder, f"The run is in {folder}: open index.html, then: agentmem train export {folder} --out DIR")
+
+
+def export(
+    common: Common,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of a checkpoint.")],
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")],
+    base: _Base = "",
+    about: Annotated[
+        Path | None, typer.Option("--about", metavar="FILE", help="JSON for the model card: data, numbers, licence, …")
+    ] = None,
+) -> None:
+    """Write the policy of a run as a PEFT adapter with a model card; --policy DIR then uses it."""
+    _needs_extra()
+    from agentmem.train.export import export
+    from agentmem.train.runs import policy_of
+
+    checkpoint, named = policy_of(run)
+    if not (base or named):
+        raise ConfigError(f"{run}: does not say its base; name it with --base")
+    folder = export(checkpoint, out, base=base or named, about=_about(about))
+    _told(common, folder, f"The adapter is in {folder}; use it with: agentmem chat --policy {folder}")
+
+
+for _name, _function in [("check", check), ("sft", sft), ("rft", rft), ("export", export)]:
+    train_app.command(_name)(command(_function))
+
+
+# -- what they share ---------------------------------------------------------------------------------------------------
+
+
+def _needs_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("peft", "trl", "datasets", "yaml") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"training needs {', '.join(missing)}: pip install 'agentmem[train]'")
+
+
+def _ground(histories: Sequence[Any], base: str, answerer: str, limit: int) -> Any:
+    from agentmem.models.embed import Remembering, get_embedder
+    from agentmem.train.answerers import EmbeddingAnswerer
+    from agentmem.train.check import ground
+    from agentmem.train.rft import other_answerer
+
+    if answerer == "embeddings":
+        return ground(histories, EmbeddingAnswerer(Remembering(get_embedder())), limit)
+    return ground(histories, other_answerer(base if answerer == "base" else answerer), limit)
+
+
+def _changes(settings: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE, the value as YAML reads it: a number, true, a word."""
+    import yaml
+
+    found = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--set {setting}: give NAME=VALUE, such as rollouts.group=4")
+        # YAML 1.1 takes 1e-5 for a word
+        found[name] = float(value) if _is_number(value) and "e" in value.lower() else yaml.safe_load(value)
+    return found
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _weights(rewards: Sequence[str]) -> dict[str, float]:
+    found = {}
+    for reward in rewards:
+        name, equals, weight = reward.partition("=")
+        if not equals or not _is_number(weight):
+            raise ConfigError(f"--reward {reward}: give NAME=WEIGHT, such as value_recall=1")
+        found[name] = float(weight)
+    return found
+
+
+def _about(path: Path | None) -> dict[str, object]:
+    if path is None:
+        return {}
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: not an object with what the card says")
+    return found
+
+
+def _told(common: Common, folder: Path, line: str) -> None:
+    if common.json:
+        emit({"folder": str(folder)})
+    else:
+        say(line)

@@ -1,0 +1,66 @@
+"""A long conversation in pieces that a model can read, and what a model answered to each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from agentmem.policy.base import Observation, Proposal
+from agentmem.policy.edits import parse_edits
+from agentmem.policy.resolve import ASSISTANT_CHARS
+from agentmem.route import count_tokens
+from agentmem.session import Message
+
+
+def pieces(observation: Observation, tokens: int) -> Iterator[Observation]:
+    """The observation in pieces of at most `tokens` (estimated) of new messages; at least one.
+
+    A longer message is read in parts of 2 * `tokens` characters: that is `tokens` in an alphabet of two characters a
+    token.
+    """
+    before = list(observation.session.messages[: observation.start])
+    chars = 2 * tokens
+    new = [part for message in observation.session.messages[observation.start :] for part in _parts(message, chars)]
+    first, read = 0, 0
+    for place, message in enumerate(new):
+        cost = count_tokens(message.content if message.role == "user" else message.content[:ASSISTANT_CHARS])
+        if read and read + cost > tokens:
+            yield _piece(observation, [*before, *new[:place]], len(before) + first)
+            first, read = place, 0
+        read += cost
+    yield _piece(observation, [*before, *new], len(before) + first)
+
+
+def _parts(message: Message, chars: int) -> list[Message]:
+    """A user message in parts of at most `chars` characters, cut at line or sentence ends where there are any."""
+    text, parts = message.content, []
+    while message.role == "user" and len(text) > chars:
+        ends = [text.rfind(end, chars // 2, chars) + len(end) for end in ("\n", ". ", " ")]
+        cut = next((end for end in ends if end >= chars // 2), chars)
+        parts.append(text[:cut])
+        text = text[cut:]
+    return [message.model_copy(update={"content": part}) for part in [*parts, text]] if parts else [message]
+
+
+def _piece(observation: Observation, messages: list[Message], start: int) -> Observation:
+    session = observation.session.model_copy(update={"messages": tuple(messages)})
+    return observation.model_copy(update={"session": session, "start": start})
+
+
+def read_answer(answer: str, aliases: Collection[str]) -> Proposal:
+    """What a model answered to a piece; an edit of a memory that it was not shown becomes a problem.
+
+    Raises OutputError when not a single line can be read.
+    """
+    edits, problems = parse_edits(answer)
+    unseen = tuple(edit for edit in edits if set(edit.aliases) - set(aliases))
+    problems += tuple(f"no memory called {' '.join(edit.aliases)} was shown" for edit in unseen)
+    return Proposal(edits=tuple(edit for edit in edits if edit not in unseen), raw=answer, problems=problems)
+
+
+def joined(first: Proposal, second: Proposal) -> Proposal:
+    """Both as one, in this order."""
+    return Proposal(
+        edits=first.edits + second.edits,
+        raw="\n".join(filter(None, [first.raw, second.raw])),
+        problems=first.problems + second.problems,
+    )

@@ -1,0 +1,61 @@
+"""What a run goes on from: adapters and the state of their optimizers, without pickle.
+
+Randomness needs no keeping: an iteration's is made of the seed and its number alone.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from agentmem.errors import ConfigError, boundary
+from agentmem.train.adapters import Adapted, Which
+from agentmem.train.learner import Learner
+
+_OPTIMIZER = "optimizer-{}.safetensors"
+
+
+def save(learner: Learner, folder: Path) -> None:
+    """Write the adapters, each in PEFT's form in a folder of its name, and the optimizers beside them."""
+    from safetensors.torch import save_file
+
+    learner.adapted.save(folder)
+    for name, optimizer in learner.optimizers.items():
+        state = optimizer.state_dict()
+        tensors = {f"{place}.{key}": torch.as_tensor(value).contiguous()
+                   for place, own in state["state"].items() for key, value in own.items()}  # fmt: skip
+        save_file(tensors, folder / _OPTIMIZER.format(name))
+    (folder / "adapters.json").write_text(json.dumps(list(learner.adapted.names)), "utf-8")
+
+
+def read(learner: Learner, folder: Path) -> None:
+    """Take over what `save` wrote. Raises ConfigError when it is of another base or of another kind of run."""
+    from safetensors.torch import load_file
+
+    with boundary(ConfigError, f"{folder}: no checkpoint"):
+        names = json.loads((folder / "adapters.json").read_text("utf-8"))
+    if set(names) != set(learner.adapted.names):
+        raise ConfigError(f"{folder}: has the adapters {', '.join(names)}, not {', '.join(learner.adapted.names)}; "
+                          "resume with the settings that the run began with")  # fmt: skip
+    for name in learner.adapted.names:
+        learner.adapted.read(name, folder / name)
+    for name, optimizer in learner.optimizers.items():
+        with boundary(ConfigError, f"{folder}: the optimizer of {name}"):
+            _restore(optimizer, load_file(folder / _OPTIMIZER.format(name)))
+
+
+def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        place, _, key = name.partition(".")
+        state.setdefault(int(place), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def optimizers(adapted: Adapted, rates: dict[Which, float]) -> dict[Which, torch.optim.Optimizer]:
+    """AdamW for each adapter that learns, without weight decay: low-rank changes begin at nothing."""
+    return {name: torch.optim.AdamW(adapted.parameters_of(name), lr=rate, weight_decay=0.0)
+            for name, rate in rates.items()}  # fmt: skip

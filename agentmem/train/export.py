@@ -1,0 +1,138 @@
+"""A trained adapter made ready to share: PEFT's form, and a model card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from agentmem.errors import ConfigError, ModelError, boundary
+from agentmem.models.lora import CONFIG, WEIGHTS, LoraAdapter, adapter_config, adapter_folder, read_adapter
+
+CARD = "README.md"
+
+
+def export(checkpoint: Path, out: Path, *, base: str, about: Mapping[str, object]) -> Path:
+    """Write the policy's adapter of a checkpoint into `out`: its settings, its weights as safetensors, a model card.
+
+    Args:
+        checkpoint: folder that PEFT's `save_pretrained` wrote; the adapter may lie in a folder of its name.
+        out: folder; made where there is none, and its three files replaced where there are.
+        base: name of the base, as `agentmem.models.adapted.base_path` takes it; no path, which others do not have.
+        about: for the card, all of it optional: `name`, `data` (what it was trained on), `method`, `numbers` (what was
+            measured: name -> value), `limits`, `licence`, `base_licence`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: no plain LoRA lies there, `out` is where it lies, or `about` has something else in it.
+        ModelError: `out` cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    if unknown := sorted(about.keys() - _ABOUT):
+        raise ConfigError(f"export: the card has no place for {', '.join(unknown)}; there are {', '.join(_ABOUT)}")
+    folder = adapter_folder(checkpoint)
+    if out.resolve() == folder.resolve():
+        raise ConfigError(f"export: {out} is the checkpoint itself; name another folder")
+    adapter = read_adapter(folder)
+    config = {**adapter_config(folder), "base_model_name_or_path": base, "inference_mode": True}
+    tensors = {}
+    for layer, (a_RI, b_OR) in sorted(adapter.low_rank.items()):
+        name = f"base_model.model.{layer}"
+        tensors |= {f"{name}.lora_A.weight": a_RI.contiguous(), f"{name}.lora_B.weight": b_OR.contiguous()}
+    with boundary(ModelError, f"export: {out} cannot be written"):
+        out.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, out / WEIGHTS, metadata={"format": "pt"})
+        (out / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
+        (out / CARD).write_text(_card(out.resolve().name, base, adapter, about), "utf-8")
+    return out
+
+
+_ABOUT = ("name", "data", "method", "numbers", "limits", "licence", "base_licence")
+
+
+def _card(folder: str, base: str, adapter: LoraAdapter, about: Mapping[str, object]) -> str:
+    """The model card, with YAML before it as model hubs read it."""
+    name = str(about.get("name") or folder)
+    rank = next(iter(adapter.low_rank.values()))[0].shape[0]
+    size = sum(a_RI.numel() + b_OR.numel() for a_RI, b_OR in adapter.low_rank.values())
+    sections = {
+        "Base": f"`{base}`. Licence of the base: {about.get('base_licence') or _base_licence(base)}.",
+        "Training data": str(about.get("data") or "Not stated."),
+        "Training": str(about.get("method") or "Not stated."),
+        "Numbers": _numbers(about.get("numbers")),
+        "Use": _use(folder, base),
+        "Limits": str(about.get("limits") or _LIMITS),
+        "Licence": str(about.get("licence") or _NO_LICENCE),
+    }
+    front = {
+        "base_model": base,
+        "library_name": "peft",
+        "license": str(about.get("licence") or "unknown"),
+        "pipeline_tag": "text-generation",
+        "tags": ["agentmem", "lora", "memory"],
+    }
+    head = "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in front.items())
+    text = f"""---
+{head}---
+
+# {name}
+
+A memory policy for agentmem: it reads what is known of a user and a conversation, and writes edits of the memory, each
+with the user's own words. A LoRA of rank {rank} over {len(adapter.low_rank)} layers of its base ({size:,} weights).
+"""
+    return text + "".join(f"\n## {title}\n\n{body.strip()}\n" for title, body in sections.items())
+
+
+_LIMITS = """It errs: it misses what is only hinted at, and may write down what the user did not mean. agentmem refuses
+an edit whose quote is in no message of the user, keeps the quote beside each memory, and every change can be undone."""
+
+_NO_LICENCE = "Not stated yet. Name one before you share this; it must agree with those of the base and the data."
+
+
+def _numbers(numbers: object) -> str:
+    """A table of what was measured."""
+    if not isinstance(numbers, Mapping) or not numbers:
+        return str(numbers or "Not measured.")
+    rows = "".join(
+        f"| {name} | {f'{value:.4g}' if isinstance(value, float) else value} |\n" for name, value in numbers.items()
+    )
+    return f"| measure | value |\n| --- | --- |\n{rows}"
+
+
+def _base_licence(base: str) -> str:
+    from agentmem.models.weights import WEIGHTS as BASES
+
+    known = BASES.get(base.removeprefix("local:"))
+    return f"{known.licence} ({known.notice})" if known else "not stated; see its own card"
+
+
+def _use(folder: str, base: str) -> str:
+    """How to serve it, with agentmem and without."""
+    return f"""In agentmem, which fetches the base and merges the adapter into it:
+
+```bash
+agentmem observe chat.json --policy {folder}
+```
+
+```python
+from agentmem import Agent
+
+agent = Agent("alice", policy="{folder}")
+```
+
+With PEFT, for work of your own on it:
+
+```python
+from agentmem.models.adapted import base_path
+from agentmem.models.likelihood import load_causal
+from peft import PeftModel
+
+model, tokenizer = load_causal(base_path("{base}"))  # the weights it was trained on, in transformers' form
+model = PeftModel.from_pretrained(model, "{folder}")
+```
+
+Prompts are those of `agentmem.policy.trained.edit_prompt`, and answers are in the action language of
+`agentmem/policy/edits.py`."""

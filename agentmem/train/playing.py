@@ -1,0 +1,150 @@
+"""Where a memory policy is trained: it reads a history chunk by chunk and edits a memory, then questions are asked.
+
+It is the policy, the resolving of edits and the reconciling that the agent serves with; only the store is left out: a
+memory that lives for one trajectory needs no disk. The questions come afterwards: no prompt of the policy holds one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from agentmem.memory import Memory
+from agentmem.models.embed import Embedder
+from agentmem.models.sampling import answer_text, prompt_ids
+from agentmem.policy import Observation, Proposal, TrainedPolicy
+from agentmem.policy.edits import grammar
+from agentmem.policy.resolve import to_ops
+from agentmem.reconcile import carry_out, reconcile
+from agentmem.route import count_tokens
+from agentmem.train.answerers import Answerer
+from agentmem.train.histories import History
+from agentmem.train.rewards import Asked, Ended, Mix, memory_text
+from agentmem.train.samplers import Sampler
+from agentmem.train.splits import CHUNK_TOKENS, Chunk, chunks
+from agentmem.train.values import Group, Step, Trajectory
+
+_WHOLE = 10**9
+"""Tokens of a prompt: a chunk is never cut again."""
+
+
+class Recorder:
+    """A policy's Writer that samples, and keeps what was shown and written.
+
+    Args:
+        sampler: writes.
+        tokenizer: of the model, with a chat template.
+        stops: tokens that end an answer.
+        max_tokens: of one answer.
+        constraint: holds answers to the edit grammar, as agentmem.models.sampling.Constraint does; None for none. The
+            probabilities that are trained on are those of the whole vocabulary either way.
+    """
+
+    def __init__(
+        self, sampler: Sampler, tokenizer: Any, stops: Sequence[int], max_tokens: int, constraint: Any = None
+    ) -> None:
+        self._sampler, self._tokenizer, self._stops = sampler, tokenizer, frozenset(stops)
+        self._max_tokens, self._constraint = max_tokens, constraint
+        self.rng = random.Random(0)
+        self.steps: list[Step] = []
+        """Of the last `write`, one a prompt."""
+
+    def write(self, prompts: Sequence[Sequence[Mapping[str, str]]], aliases: Sequence[Sequence[str]], /) -> list[str]:
+        ids = [prompt_ids(self._tokenizer, messages) for messages in prompts]
+        held = [self._constraint.processor([grammar(names) for names in aliases])] if self._constraint else []
+        written = self._sampler.sample(ids, self._max_tokens, self.rng, held)
+        answers = [answer_text(self._tokenizer, new, self._stops) for new in written]
+        shown = [messages[-1]["content"] for messages in prompts]
+        self.steps = [Step(*each) for each in zip(ids, written, shown, answers, strict=True)]
+        return answers
+
+
+@dataclass
+class _Play:
+    """One trajectory on its way."""
+
+    chunks: Sequence[Chunk]
+    rng: random.Random
+    known: dict[str, Memory] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    edits: int = 0
+    unreadable: int = 0
+    unfaithful: int = 0
+
+    def observation(self, turn: int) -> Observation:
+        session = self.chunks[turn].session
+        day = session.date or date(2026, 1, 1)
+        return Observation(memories=tuple(self.known.values()), session=session, today=day)
+
+
+class Histories:
+    """Histories as an environment: a trajectory is one reading, its turns are the chunks.
+
+    Args:
+        histories: each with probes.
+        recorder: samples from the policy.
+        rewards: what a trajectory earns.
+        answerer: answers the probes, where the rewards ask it.
+        embedder: for reconciling proposals with what is known, as the agent does; None takes them as they are.
+        chunk_tokens: of a chunk, at most.
+    """
+
+    def __init__(
+        self,
+        histories: Sequence[History],
+        recorder: Recorder,
+        rewards: Mix,
+        *,
+        answerer: Answerer | None = None,
+        embedder: Embedder | None = None,
+        chunk_tokens: int = CHUNK_TOKENS,
+    ) -> None:
+        self.histories = histories
+        self._recorder, self._rewards, self._answerer, self._embedder = recorder, rewards, answerer, embedder
+        self._policy = TrainedPolicy(recorder, chunk_tokens=_WHOLE)
+        self._chunks = [chunks(history, chunk_tokens) for history in histories]
+
+    def __len__(self) -> int:
+        return len(self.histories)
+
+    def play(self, places: Sequence[int], times: int, rng: random.Random) -> list[Group]:
+        plays = [_Play(self._chunks[place], random.Random(rng.random())) for place in places for _ in range(times)]
+        for turn in range(max((len(play.chunks) for play in plays), default=0)):
+            self._recorder.rng = random.Random(rng.random())
+            reading = [play for play in plays if turn < len(play.chunks)]
+            observations = [play.observation(turn) for play in reading]
+            proposals = self._policy.propose(observations)
+            for play, seen, proposal, step in zip(reading, observations, proposals, self._recorder.steps, strict=True):
+                self._take(play, seen, proposal, step)
+                play.asked += [Asked(probe, tuple(play.known.values())) for probe in play.chunks[turn].probes]
+        ended = [self._ended(play) for play in plays]
+        starts = range(0, len(ended), times)
+        return [Group(self.histories[place].user, ended[start : start + times])
+                for place, start in zip(places, starts, strict=True)]  # fmt: skip
+
+    def _take(self, play: _Play, seen: Observation, proposal: Proposal, step: Step) -> None:
+        """Carry out what was proposed, as far as it is admitted."""
+        ops, refused = to_ops(proposal.edits, seen, rng=play.rng)
+        play.edits += len(proposal.edits)
+        play.unreadable += bool(proposal.problems)
+        play.unfaithful += len(refused)
+        if ops and self._embedder is not None:
+            ops, more = reconcile(ops, play.known.values(), embedder=self._embedder, today=seen.today)
+            refused = [*refused, *more]
+        for op in ops:
+            carry_out(op, play.known)
+        notes = [*proposal.problems, *(refusal.reason for refusal in refused)]
+        play.steps.append(Step(step.prompt_ids, step.ids, step.prompt, step.text, notes))
+
+    def _ended(self, play: _Play) -> Trajectory:
+        memories = tuple(play.known.values())
+        scored = self._rewards(Ended(play.asked, memories, len(play.chunks), play.edits, play.unreadable,
+                                     play.unfaithful, self._answerer))  # fmt: skip
+        measured = {"edits": play.edits / max(1, len(play.chunks)),
+                    "memory_tokens": float(count_tokens(memory_text(memories)))}  # fmt: skip
+        about = [f"{asked.probe.question} → {asked.probe.gold}" for asked in play.asked]
+        return Trajectory(play.steps, scored.total, scored.parts, scored.failed, about, measured)

@@ -1,0 +1,155 @@
+"""agentmem train sft: the cold start. A model learns to write the edits of examples; the loss is on the edits only."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agentmem.errors import ConfigError, ModelError, TrainingDataError, boundary
+from agentmem.memory import Evidence, Fact, Kind, Memory, Preference, StandingInstruction, new_id
+from agentmem.models.adapted import base_path
+from agentmem.models.likelihood import load_causal
+from agentmem.models.sampling import prompt_ids, stop_ids
+from agentmem.policy import Observation
+from agentmem.policy.edits import Edit, format_edits
+from agentmem.policy.resolve import aliases_of
+from agentmem.policy.trained import edit_prompt
+from agentmem.session import Session
+from agentmem.train.adapters import TARGETS
+from agentmem.train.histories import EditExample
+from agentmem.train.runs import RunFolder
+
+_KINDS: dict[str, Kind] = {"p": "preference", "i": "instruction", "f": "fact"}
+_BEFORE = Evidence(quote="said before", session="before", turn=0)
+IGNORED = -100
+"""Label of tokens that are read and not learned, as torch's cross-entropy has it."""
+
+
+class SFTRecipe(NamedTuple):
+    """How a cold start is made."""
+
+    base: str = "smollm2-135m"
+    epochs: float = 2.0
+    batch: int = 8
+    """Examples of one step, over all its passes."""
+    at_once: int = 4
+    """Examples of one pass."""
+    rate: float = 2e-4
+    warmup: float = 0.05
+    """Share of the steps in which the rate rises."""
+    rank: int = 16
+    max_tokens: int = 2048
+    """Longer examples are left out, and counted."""
+    seed: int = 0
+    device: str | None = None
+    dtype: str = "float32"
+
+
+class Taught(NamedTuple):
+    """One example as tokens."""
+
+    input_ids: list[int]
+    labels: list[int]
+    """IGNORED at what is only read."""
+
+
+def observed(example: EditExample) -> tuple[Observation, list[Edit]]:
+    """What a policy would be shown of an example, and its edits with the aliases that it then has."""
+    rng = random.Random(0)
+    ids: dict[str, str] = {}
+    memories: list[Memory] = []
+    for alias, text in example.memory.items():
+        kind = _KINDS[alias[0]]
+        ids[alias] = new_id(kind, set(ids.values()), rng)
+        memories.append(_memory(kind, ids[alias], text))
+    session = Session(id="example", messages=example.messages, date=example.date)
+    seen = Observation(memories=tuple(memories), session=session, today=example.date or date(2026, 1, 1))
+    names = {id: name for name, id in aliases_of(seen).items()}
+    edits = [edit.model_copy(update={"aliases": tuple(names[ids[alias]] for alias in edit.aliases)})
+             for edit in example.edits]  # fmt: skip
+    return seen, edits
+
+
+def _memory(kind: Kind, id: str, text: str) -> Memory:
+    if kind == "instruction":
+        when, arrow, rest = text.partition(" => ")
+        return StandingInstruction(id=id, text=rest if arrow else text, when=when if arrow else "always",
+                                   evidence=(_BEFORE,))  # fmt: skip
+    return (Preference if kind == "preference" else Fact)(id=id, text=text, evidence=(_BEFORE,))
+
+
+def taught(example: EditExample, tokenizer: Any, stop: int) -> Taught:
+    """The tokens of a rollout's prompt, and after it the edits with the stop: only these are learned."""
+    seen, edits = observed(example)
+    messages, _ = edit_prompt(seen)
+    prompt = prompt_ids(tokenizer, messages)
+    written = [*tokenizer(format_edits(edits), add_special_tokens=False)["input_ids"], stop]
+    return Taught([*prompt, *written], [IGNORED] * len(prompt) + written)
+
+
+def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecipe(), *, resume: bool = False) -> Path:  # noqa: B008
+    """Train with TRL's SFTTrainer, and return the adapter's folder, `out`/policy.
+
+    Args:
+        examples: those of the split "train" are learned, those of "test" give the loss on unseen ones.
+        out: folder of the run.
+        recipe: how.
+        resume: go on from the last checkpoint in `out`.
+
+    Raises:
+        TrainingDataError: nothing to learn from.
+        ConfigError: a setting cannot work, or `out` holds another run.
+        ModelError: the training failed.
+    """
+    model, tokenizer = load_causal(base_path(recipe.base), device=recipe.device, dtype=recipe.dtype)
+    stop = _stop(model, tokenizer)
+    parts = {split: [taught(one, tokenizer, stop) for one in examples if one.split == split]
+             for split in ("train", "test")}  # fmt: skip
+    kept = {split: [one for one in own if len(one.input_ids) <= recipe.max_tokens] for split, own in parts.items()}
+    if not kept["train"]:
+        raise TrainingDataError('no edits of the split "train" that fit into max_tokens: a cold start needs some')
+    left_out = sum(map(len, parts.values())) - sum(map(len, kept.values()))
+    described = {**recipe._asdict(), "examples": len(kept["train"]), "left_out": left_out}
+    with RunFolder(out, described, resume=resume, may_change=["device"]) as run:
+        trainer = _trainer(model, tokenizer, kept, out, recipe)
+        with boundary(ModelError, "sft"):
+            trainer.train(resume_from_checkpoint=resume and any(out.glob("hf/checkpoint-*")))
+            trainer.model.save_pretrained(str(out / "policy"), safe_serialization=True)
+        for number, row in enumerate(one for one in trainer.state.log_history if "loss" in one or "eval_loss" in one):
+            run.log(number, {f"sft/{name}": float(row[name]) for name in ("loss", "eval_loss", "learning_rate", "epoch")
+                             if name in row})  # fmt: skip
+        run.draw()
+    return out / "policy"
+
+
+def _trainer(model: Any, tokenizer: Any, kept: dict[str, list[Taught]], out: Path, recipe: SFTRecipe) -> Any:
+    from datasets import Dataset
+    from peft import LoraConfig
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    data = {split: Dataset.from_list([one._asdict() for one in own]) for split, own in kept.items() if own}
+    steps = max(1, recipe.batch // recipe.at_once)
+    settings = SFTConfig(
+        output_dir=str(out / "hf"), num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.at_once,
+        per_device_eval_batch_size=recipe.at_once, gradient_accumulation_steps=steps, learning_rate=recipe.rate,
+        warmup_steps=recipe.warmup, lr_scheduler_type="cosine", max_length=recipe.max_tokens, packing=False,
+        logging_steps=5, save_strategy="steps", save_steps=100, save_total_limit=1, seed=recipe.seed,
+        eval_strategy="epoch" if "test" in data else "no", report_to=[], bf16=recipe.dtype == "bfloat16",
+        use_cpu=str(model.device) == "cpu", gradient_checkpointing=False, disable_tqdm=None, dataset_num_proc=None,
+    )  # fmt: skip
+    lora = LoraConfig(r=recipe.rank, lora_alpha=2 * recipe.rank, lora_dropout=0.0, target_modules=list(TARGETS))
+    with boundary(ConfigError, "sft"):
+        return SFTTrainer(model=model, args=settings, train_dataset=data["train"], eval_dataset=data.get("test"),
+                          processing_class=tokenizer, peft_config=lora)  # fmt: skip
+
+
+def _stop(model: Any, tokenizer: Any) -> int:
+    """The token that ends an answer: the tokenizer's own, if the model takes it for one."""
+    stops = stop_ids(model, tokenizer)
+    return tokenizer.eos_token_id if tokenizer.eos_token_id in stops else min(stops)

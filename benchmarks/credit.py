@@ -1,0 +1,150 @@
+"""Kinds of credit compared: python -m benchmarks.credit [--seeds 8] [--iterations 150] [--out runs/credit].
+
+A tiny transformer is trained from scratch to do the made-up memory task (agentmem/train/synthetic.py) sloppily, and then
+fine-tuned from there: outcome copied to all turns (GRPO, RLOO) and step rewards (OPRL, by pool). Every kind sees the same
+histories in the same order. Curves with bands, and rollouts needed to reach what GRPO ends with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from agentmem.train.adapters import Adapted, Which
+from agentmem.train.learner import Learner
+from agentmem.train.recipes import Outcome, RFTRecipe, Rollouts, StepCredit
+from agentmem.train.rows import Row, padded
+from agentmem.train.samplers import AdaptedSampler
+from agentmem.train.synthetic import (
+    ADD,
+    END,
+    NONE,
+    SLOT,
+    SLOTS,
+    VALUE,
+    VALUES,
+    VOCABULARY,
+    Lives,
+    Notes,
+    life,
+    prompt_of,
+    right_action,
+)  # fmt: skip
+from agentmem.train.trainer import Trainer
+
+HISTORIES, GROUP, TURNS = 4, 8, 10
+RATE = 3e-3
+STEPS = StepCredit(rate=1e-2, alpha=0.5, per_token=False)
+
+KINDS: dict[str, dict[str, Any]] = {
+    "grpo": {},
+    "rloo": {"outcome": Outcome(estimator="rloo")},
+    "oprl-group": {"credit": "oprl", "steps": STEPS},
+    "oprl-turn": {"credit": "oprl", "steps": STEPS.model_copy(update={"pool": "turn"})},
+    "oprl-batch": {"credit": "oprl", "steps": STEPS.model_copy(update={"pool": "batch"})},
+}
+
+
+def tiny_model() -> LlamaForCausalLM:
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=VOCABULARY, hidden_size=48, intermediate_size=96, num_hidden_layers=2,
+                    num_attention_heads=4, num_key_value_heads=4)
+    )  # fmt: skip
+
+
+def sloppy_model(seed: int, steps: int = 400, right: float = 0.5) -> LlamaForCausalLM:
+    """A transformer of 70,000 weights, trained on actions of which a share is right and the rest made up."""
+    torch.manual_seed(seed)
+    model = tiny_model()
+    rng = random.Random(f"sloppy/{seed}")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(steps):
+        rows = [row for _ in range(13) for row in _sloppy_life(rng, right)]
+        batch = padded(rows, "cpu")
+        places = (batch.attention_BL.cumsum(1) - 1).clamp(min=0)
+        logits = model(input_ids=batch.ids_BL, attention_mask=batch.attention_BL, position_ids=places).logits
+        said = logits[:, -batch.written - 1 : -1].log_softmax(-1)
+        told = said.gather(-1, batch.ids_BL[:, -batch.written :, None])[..., 0]
+        loss = -(told * batch.mask_BT).sum() / batch.mask_BT.sum()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return model.eval()
+
+
+def _sloppy_life(rng: random.Random, right: float) -> list[Row]:
+    notes, rows = Notes(3), []
+    for turn in life(rng, TURNS).turns:
+        action = right_action(turn)
+        if rng.random() > right:
+            made_up = [ADD, SLOT + rng.randrange(SLOTS), VALUE + rng.randrange(VALUES), END]
+            action = made_up if rng.random() < 0.5 else [NONE, END]
+        rows.append(Row(prompt_of(notes, turn), action))
+        notes.write(action)
+    return rows
+
+
+def curve(
+    kind: str, seed: int, iterations: int, start: dict[str, torch.Tensor], changes: dict[str, Any]
+) -> list[float]:
+    """Mean reward of every iteration's rollouts."""
+    model = tiny_model()
+    model.load_state_dict(start)
+    recipe = RFTRecipe(rate=RATE, seed=seed, tokens=8192, rollouts=Rollouts(histories=HISTORIES, group=GROUP),
+                       **{**KINDS[kind], **changes})  # fmt: skip
+    names: tuple[Which, ...] = ("policy", "prm") if recipe.credit == "oprl" else ("policy",)
+    adapted = Adapted(model, rank=8, alpha=16, names=names, seed=seed)
+    rates = {"policy": recipe.rate, "prm": recipe.steps.rate}
+    optimizers = {name: torch.optim.AdamW(adapted.parameters_of(name), lr=rates[name], weight_decay=0.0)
+                  for name in names}  # fmt: skip
+    learner = Learner(adapted, optimizers, tokens=recipe.tokens,
+                      norms={"policy": recipe.norm, "prm": recipe.steps.norm})  # fmt: skip
+    environment = Lives(AdaptedSampler(adapted, {END}, rows=512), seed=seed, turns=TURNS)
+    trainer = Trainer(learner, environment, recipe)
+    return [trainer.iterate(number).metrics["reward/mean"] for number in range(iterations)]
+
+
+def smoothed(rewards: Sequence[float], over: int = 10) -> np.ndarray:
+    """(iterations,) mean of the last `over` iterations, fewer at the beginning."""
+    sums = np.cumsum([0.0, *rewards])
+    ends = np.arange(1, len(rewards) + 1)
+    starts = np.maximum(0, ends - over)
+    return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--iterations", type=int, default=150)
+    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--out", type=Path, default=Path("runs/credit"))
+    parser.add_argument("--set", default="{}", help="JSON of changes to the recipe, for trying")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    changes = json.loads(options.set)
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        start = sloppy_model(seed).state_dict()
+        for kind in options.kinds.split(","):
+            path = options.out / f"{kind}-{seed}.json"
+            if not path.exists():
+                rewards = curve(kind, seed, options.iterations, start, changes)
+                path.write_text(json.dumps(rewards))
+                last = smoothed(rewards)
+                print(f"{kind} seed {seed}: {last[9]:.3f} -> {last[len(last) // 2]:.3f} -> {last[-1]:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""A trained adapter made ready to share: read back by PEFT and by us, and its card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from tiny_llama import write_tiny_adapter, write_tiny_llama
+
+from agentmem.errors import ConfigError, ModelError
+from agentmem.models.adapted import AdaptedModel
+from agentmem.models.likelihood import load_causal
+from agentmem.train.export import export
+
+peft = pytest.importorskip("peft", reason="of the extra train")
+
+ABOUT = {
+    "name": "Edits of Lyon", "data": "Twelve dialogues written for it.", "method": "GRPO, 3 iterations.",
+    "numbers": {"reward": 0.51234567, "dialogues": 12}, "limits": "English only.", "licence": "apache-2.0",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_llama(tmp_path_factory.mktemp("base"))
+
+
+@pytest.mark.parametrize("name", ["default", "policy"])
+def test_peft_and_agentmem_read_the_same_model_from_it(base: Path, tmp_path: Path, name: str) -> None:
+    checkpoint = tmp_path / "run"
+    if name == "policy":
+        write_tiny_adapter(checkpoint, base, name="prm", seed=9)
+    write_tiny_adapter(checkpoint, base, name=name, target_modules=["q_proj", "v_proj", "o_proj", "up_proj"])
+    out = export(checkpoint, tmp_path / "out", base=str(base), about={})
+    theirs: Any = peft.PeftModel.from_pretrained(load_causal(base, device="cpu")[0], str(out))
+    ours = AdaptedModel(out, device="cpu").writer.model
+    ids = torch.tensor([[5, 6, 7, 8, 9, 10]])
+    with torch.no_grad():
+        torch.testing.assert_close(ours(ids).logits, theirs(ids).logits, atol=1e-4, rtol=0)
+        plain = load_causal(base, device="cpu")[0](ids).logits
+        assert (ours(ids).logits - plain).abs().max() > 0.01
+
+
+def test_three_files_without_pickle_and_as_peft_writes_them(base: Path, tmp_path: Path) -> None:
+    checkpoint = write_tiny_adapter(tmp_path / "run", base)
+    out = export(checkpoint, tmp_path / "out", base="smollm2-135m", about=ABOUT)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md", "adapter_config.json", "adapter_model.safetensors"]  # fmt: skip
+    ours, theirs = (json.loads((place / "adapter_config.json").read_text()) for place in (out, checkpoint))
+    assert ours["base_model_name_or_path"] == "smollm2-135m" and ours["inference_mode"] is True
+    assert {**ours, "base_model_name_or_path": ""} == {**theirs, "base_model_name_or_path": ""}
+    for path in (out / "adapter_model.safetensors", checkpoint / "adapter_model.safetensors"):
+        with safe_open(str(path), framework="pt") as file:
+            names = set(file.keys())
+            assert file.metadata() == {"format": "pt"}
+        assert len(names) == 8 and all(".lora_" in name for name in names)
+    assert str(tmp_path) not in "".join(path.read_text("utf-8", "replace") for path in out.iterdir())
+    again = export(checkpoint, out, base="smollm2-135m", about={})
+    assert again == out and "Not measured." in (out / "README.md").read_text()
+
+
+def test_the_card_says_what_it_is_and_how_to_use_it(base: Path, tmp_path: Path) -> None:
+    checkpoint = write_tiny_adapter(tmp_path / "run", base)
+    out = export(checkpoint, tmp_path / "lyon", base="smollm2-135m", about=ABOUT)
+    card = (out / "README.md").read_text()
+    front, body = card.removeprefix("---\n").split("---\n", 1)
+    assert 'base_model: "smollm2-135m"\n' in front and 'license: "apache-2.0"\n' in front
+    for said in (
+        "# Edits of Lyon", "LoRA of rank 4 over 4 layers", "Apache-2.0 (SmolLM2-135M-Instruct by", "English only.",
+        "Twelve dialogues", "GRPO, 3 iterations.", "| reward | 0.5123 |", "| dialogues | 12 |", "--policy lyon",
+        'PeftModel.from_pretrained(model, "lyon")',
+    ):  # fmt: skip
+        assert said in body
+    bare = export(checkpoint, tmp_path / "bare", base="mine", about={})
+    card = (bare / "README.md").read_text()
+    for said in ("# bare", "Not stated yet. Name one", "not stated; see its own card", "every change can be undone"):
+        assert said in card
+    with pytest.raises(ConfigError, match="no place for author; there are name, data"):
+        export(checkpoint, tmp_path / "out", base="mine", about={"author": "me"})
+
+
+def test_what_cannot_be_exported(base: Path, tmp_path: Path) -> None:
+    checkpoint = write_tiny_adapter(tmp_path / "run", base)
+    with pytest.raises(ConfigError, match="is the checkpoint itself"):
+        export(checkpoint, checkpoint, base="mine", about={})
+    with pytest.raises(ConfigError, match="no trained adapter lies there"):
+        export(tmp_path / "nothing", tmp_path / "out", base="mine", about={})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="cannot be written"):
+        export(checkpoint, tmp_path / "file", base="mine", about={})
+    scaled = write_tiny_adapter(tmp_path / "scaled", base, use_rslora=True)
+    with pytest.raises(ConfigError, match="use_rslora"):
+        export(scaled, tmp_path / "out", base="mine", about={})
+    assert not (tmp_path / "out").exists()

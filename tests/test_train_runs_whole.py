@@ -1,0 +1,211 @@
+"""From data to a policy in use, by the commands a user types, on a tiny base: sft, rft, resume, export, serve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("trl", reason="needs the extra train")
+
+from agentmem.cli import app
+from agentmem.errors import ConfigError, TrainingDataError
+from agentmem.train.histories import read_examples
+from agentmem.train.recipes import RFTRecipe, read_recipe
+from agentmem.train.rft import Setup, rft
+from agentmem.train.runs import read_metrics
+from agentmem.train.sft import observed, taught
+from tests.tiny_llama import END, SPECIAL, write_tiny_llama
+
+EDITS = [
+    {"type": "edits", "user": f"u{number}", "date": "2026-01-01",
+     "memory": {"f1": "Lives in Rome.", "p1": "Likes tea."},
+     "messages": [{"role": "user", "content": said}], "edits": edits}
+    for number, (said, edits) in enumerate([
+        ("I moved to Porto.", ['~ f1: Lives in Porto. | "I moved to Porto"']),
+        ("What is the time?", ["="]),
+        ("I hate beer.", ['+ preference: Hates beer. | "I hate beer"']),
+        ("Thanks!", ["="]),
+    ])
+]  # fmt: skip
+HISTORIES = [
+    {"type": "history", "user": f"h{number}",
+     "sessions": [{"id": "s1", "date": "2026-01-01", "messages": [{"role": "user", "content": f"I love {thing}."}]},
+                  {"id": "s2", "date": "2026-01-02", "messages": [{"role": "user", "content": "Any news today?"}]}],
+     "probes": [{"id": "q", "question": "What shall I have?", "options": [thing, other], "right": 0},
+                {"id": "a", "question": "What do I love?", "answer": thing}]}
+    for number, (thing, other) in enumerate([("tea", "beer"), ("rice", "soup"), ("figs", "plum")])
+]  # fmt: skip
+SHORT = {"iterations": 1, "rollouts.group": 4, "rollouts.histories": 1, "rollouts.max_tokens": 4}
+QUICK = ["--set", "iterations=2", "--set", "rollouts.group=2", "--set", "rollouts.histories=2", "--set",
+         "rollouts.max_tokens=12", "--set", "save_every=1", "--set", "rate=1e-3"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_llama(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in [*EDITS, *HISTORIES]), "utf-8")
+    return path
+
+
+def run(*words: object) -> str:
+    done = CliRunner().invoke(app, ["train", *map(str, words)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+# -- sft
+
+
+def test_the_loss_is_on_the_edits_only_and_the_prompt_is_that_of_serving(data, base):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    example = read_examples(data).edits[0]
+    one = taught(example, tokenizer, SPECIAL.index(END))
+    learned = [token for token, label in zip(one.input_ids, one.labels, strict=True) if label != -100]
+    assert tokenizer.decode(learned) == '~ f1: Lives in Porto. | "I moved to Porto"' + END
+    assert one.labels[-len(learned) :] == learned and "I moved to Porto." in tokenizer.decode(one.input_ids)
+
+
+def test_aliases_are_those_that_a_policy_would_see(data):
+    example = read_examples(data).edits[0].model_copy(
+        update={"memory": {"f2": "Lives in Rome.", "f1": "Is forty."}})  # fmt: skip
+    example = example.model_copy(update={"edits": (example.edits[0].model_copy(update={"aliases": ("f2",)}),)})
+    seen, [edit] = observed(example)
+    assert [one.text for one in seen.memories] == ["Lives in Rome.", "Is forty."] and edit.aliases == ("f1",)
+
+
+# -- the whole way
+
+
+@pytest.fixture(scope="module")
+def started(base, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sft")
+    data = folder / "data.jsonl"
+    data.write_text("".join(json.dumps(one) + "\n" for one in EDITS), "utf-8")
+    run("sft", data, "--base", base, "--out", folder / "run", "--epochs", 2, "--set", "rank=4", "--set", "batch=2")
+    return folder / "run"
+
+
+def test_from_data_to_a_policy_in_use(data, base, started, tmp_path):
+    assert "policy" in {path.name for path in started.iterdir()}
+    out = tmp_path / "rft"
+    told = run("rft", data, "--base", base, "--start", started / "policy", "--out", out, "--credit", "oprl",
+               "--reward", "option_likelihood=1", "--reward", "unreadable=-0.1", *QUICK,
+               "--set", "outcome.kl=0.01")  # fmt: skip
+    assert "export" in told
+    rows = read_metrics(out)
+    assert [row["iteration"] for row in rows] == [0, 1]
+    assert {"reward/mean", "reward/part/option_likelihood", "rollout/edits", "rollout/memory_tokens"} <= rows[0].keys()
+    assert (out / "index.html").is_file() and "Any news today?" in (
+        next((out / "trajectories").glob("*.md")).read_text("utf-8")
+    )
+    exported = tmp_path / "policy"
+    run("export", out, "--out", exported)
+    done = CliRunner().invoke(
+        app, ["observe", "--policy", str(exported), "--root", str(tmp_path / "memories"), "-"],
+        input=json.dumps([{"role": "user", "content": "I love tea."}]), catch_exceptions=False)  # fmt: skip
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("credit", ["outcome", "oprl"])
+def test_a_resumed_run_is_the_uninterrupted_one(data, base, tmp_path, credit):
+    recipe = RFTRecipe.model_validate(
+        {"iterations": 3, "save_every": 1, "credit": credit, "rate": 1e-3,
+         "rollouts": {"histories": 2, "group": 3, "max_tokens": 8}})  # fmt: skip
+    setup = Setup(base=str(base), rewards={"alike": 1.0}, reconcile=False, rank=4)
+    own = {"alike": lambda ended: float(len(ended.memories)) + 0.1 * ended.unreadable}
+    examples = read_examples(data)
+    whole = rft(examples, tmp_path / "whole", recipe, setup, own_rewards=own)
+    cut = tmp_path / "cut"
+    rft(examples, cut, recipe.model_copy(update={"iterations": 1}), setup, own_rewards=own)
+    rft(examples, cut, recipe, setup, own_rewards=own, resume=True)
+    for one, other in zip(read_metrics(whole), read_metrics(cut), strict=True):
+        assert {name: value for name, value in one.items() if "speed" not in name} == {
+            name: value for name, value in other.items() if "speed" not in name}  # fmt: skip
+    for name in ("policy", *(["prm"] if credit == "oprl" else [])):
+        last = Path("checkpoints/iteration-00002") / name / "adapter_model.safetensors"
+        assert (whole / last).read_bytes() == (cut / last).read_bytes()
+
+
+def test_ctrl_c_saves(data, base, tmp_path, monkeypatch):
+    from agentmem.train import rft as module
+
+    setup, recipe = Setup(base=str(base), rewards={"edits": 1.0}, reconcile=False, rank=4), read_recipe(
+        None, {"iterations": 5, "rollouts.group": 2, "rollouts.histories": 1, "rollouts.max_tokens": 4})  # fmt: skip
+    real, out = module.iterate, tmp_path / "run"
+
+    def stopped(trainer, number):
+        if number == 2:
+            raise KeyboardInterrupt
+        return real(trainer, number)
+
+    monkeypatch.setattr(module, "iterate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        rft(read_examples(data), out, recipe, setup)
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["iteration-00001"]
+    monkeypatch.undo()
+    rft(read_examples(data), out, recipe.model_copy(update={"iterations": 3}), setup, resume=True)
+    assert [row["iteration"] for row in read_metrics(out)] == [0, 1, 2]
+
+
+# -- bad input
+
+
+def test_a_reward_that_fails_marks_its_trajectory(data, base, tmp_path):
+    given = iter([float("nan"), 1.0, float("nan"), 2.0])
+    setup = Setup(base=str(base), rewards={"moody": 1.0}, reconcile=False, rank=4)
+    own = {"moody": lambda ended: next(given)}
+    out = rft(read_examples(data), tmp_path / "run", read_recipe(None, SHORT), setup, own_rewards=own)
+    [row] = read_metrics(out)
+    assert row["rollout/failed"] == 2 and row["reward/mean"] == 1.5
+    assert "moody: gave nan" in next((out / "trajectories").iterdir()).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "rollouts.group=1"], "rollouts.group: Input should be greater than or equal to 2"),
+        (["--set", "magic=1"], "magic: Extra inputs are not permitted"),
+        (["--set", "group"], "give NAME=VALUE"),
+        (["--reward", "magic=1"], "reward 'magic': choose some of"),
+        (["--reward", "edits"], "give NAME=WEIGHT"),
+        (["--start", "nowhere"], "nowhere"),
+        (["--answerer", "nobody"], "nobody"),
+    ],
+)
+def test_wrong_settings_are_one_line(data, base, tmp_path, words, said):
+    done = CliRunner().invoke(
+        app, ["train", "rft", str(data), "--base", str(base), "--out", str(tmp_path / "r"), *words]
+    )
+    assert done.exit_code == 1 and said in done.output and "Traceback" not in done.output, done.output
+
+
+def test_without_histories_there_is_nothing_to_train_on(data, tmp_path):
+    only_edits = read_examples(data)._replace(histories=())
+    with pytest.raises(TrainingDataError, match="needs histories with probes"):
+        rft(only_edits, tmp_path / "run", RFTRecipe())
+
+
+def test_an_adapter_of_another_base_is_said(data, base, started, tmp_path):
+    other = write_tiny_llama(tmp_path / "other", hidden=64)
+    with pytest.raises(ConfigError, match="another base|cannot be read as an adapter"):
+        rft(read_examples(data), tmp_path / "run", RFTRecipe(), Setup(base=str(other), start=started / "policy"))
+
+
+def test_another_recipe_cannot_resume(data, base, tmp_path):
+    recipe = read_recipe(
+        None, {"iterations": 1, "rollouts.group": 2, "rollouts.histories": 1, "rollouts.max_tokens": 4}
+    )
+    setup = Setup(base=str(base), rewards={"edits": 1.0}, reconcile=False, rank=4)
+    rft(read_examples(data), tmp_path / "run", recipe, setup)
+    with pytest.raises(ConfigError, match="rate"):
+        rft(read_examples(data), tmp_path / "run", recipe.model_copy(update={"rate": 0.5}), setup, resume=True)
