@@ -1,8 +1,8 @@
 """Kinds of credit compared: python -m benchmarks.credit [--seeds 8] [--iterations 150] [--out runs/credit].
 
-A tiny transformer is trained from scratch to do the made-up memory task (agentmem/train/synthetic.py) sloppily, and then
-fine-tuned from there: outcome copied to all turns (GRPO, RLOO) and step rewards (OPRL, by pool). Every kind sees the same
-histories in the same order. Curves with bands, and rollouts needed to reach what GRPO ends with.
+A tiny transformer is trained from scratch to do the made-up memory task (agentmem/train/synthetic.py) sloppily, and
+then fine-tuned from there: outcome copied to all turns (GRPO, RLOO) and step rewards (OPRL, by pool). Every kind sees
+the same histories in the same order. Curves with bands, and rollouts needed to reach what GRPO ends with.
 """
 
 from __future__ import annotations

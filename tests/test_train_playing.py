@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -141,9 +142,8 @@ class Told:
 def ended(*memories: str, probes=(TEA,), answerer=None, **counts) -> Ended:
     kept = tuple(Fact(id=f"f{number:05}", text=text, evidence=(Evidence(quote="q", session="s", turn=0),))
                  for number, text in enumerate(memories))  # fmt: skip
-    return Ended(
-        [Asked(probe, kept) for probe in probes], kept, **({"turns": 2, "edits": 4} | counts), answerer=answerer
-    )
+    own = Ended([Asked(probe, kept) for probe in probes], kept, turns=2, edits=4, answerer=answerer)
+    return replace(own, **counts)
 
 
 def test_rewards_by_options_by_hand():

@@ -6,6 +6,7 @@ Randomness needs no keeping: an iteration's is made of the seed and its number a
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def optimizers(adapted: Adapted, rates: dict[Which, float]) -> dict[Which, torch.optim.Optimizer]:
+def optimizers(adapted: Adapted, rates: Mapping[Which, float]) -> dict[str, torch.optim.Optimizer]:
     """AdamW for each adapter that learns, without weight decay: low-rank changes begin at nothing."""
     return {name: torch.optim.AdamW(adapted.parameters_of(name), lr=rate, weight_decay=0.0)
             for name, rate in rates.items()}  # fmt: skip

@@ -42,7 +42,7 @@ class Learner:
         norms: Mapping[str, float] | None = None,
     ) -> None:
         self.adapted = adapted
-        self.optimizers = dict(optimizers)
+        self.optimizers: dict[str, torch.optim.Optimizer] = dict(optimizers)
         self._accelerator = accelerator
         self._tokens, self._temperature = tokens, temperature
         self._norms = dict(norms or {})
