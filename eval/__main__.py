@@ -1,4 +1,4 @@
-"""Evaluations: python -m eval run | list | compare | report | table | suite."""
+"""Evaluations: python -m eval run | list | compare | report | table | suite | convert."""
 
 from __future__ import annotations
 

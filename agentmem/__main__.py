@@ -1,0 +1,5 @@
+"""`python -m agentmem`: the command line, for `accelerate launch -m agentmem train …`."""
+
+from agentmem.cli import main
+
+main()
