@@ -195,6 +195,12 @@ def test_without_histories_there_is_nothing_to_train_on(data, tmp_path):
         rft(only_edits, tmp_path / "run", RFTRecipe())
 
 
+def test_one_user_is_not_enough(data, tmp_path):
+    examples = read_examples(data)
+    with pytest.raises(TrainingDataError, match="all histories are of one user, 'h0'"):
+        rft(examples._replace(histories=examples.histories[:1]), tmp_path / "run", RFTRecipe())
+
+
 def test_an_adapter_of_another_base_is_said(data, base, started, tmp_path):
     other = write_tiny_llama(tmp_path / "other", hidden=64)
     with pytest.raises(ConfigError, match="another base|cannot be read as an adapter"):

@@ -152,6 +152,9 @@ def _histories(examples: Examples) -> Sequence[History]:
     found = [history for history in strip_system(examples).histories if history.split == "train"]
     if not found:
         raise TrainingDataError('no history of the split "train": reinforcement needs histories with probes')
+    if len({history.user for history in found}) == 1:
+        raise TrainingDataError(f"all histories are of one user, {found[0].user!r}: a policy would learn this user by "
+                                "heart; add histories of others")  # fmt: skip
     return found
 
 
