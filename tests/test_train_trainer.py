@@ -153,6 +153,14 @@ def test_one_adapter_is_changed_and_nothing_else():
         assert torch.equal(value, before[name]) == (".prm." not in name), name
 
 
+def test_a_gradient_that_is_no_number_changes_nothing():
+    model = adapted()
+    before, learner = model.weights("policy"), learner_of(model)
+    learner.backward(ROWS, "policy", lambda new, rows, places: (new * float("nan")).sum())
+    assert np.isnan(learner.step("policy")) and same(model.weights("policy"), before)
+    assert not gradients_of(model, "policy")
+
+
 def test_gradients_do_not_depend_on_the_batches_nor_on_dummy_rows():
     gradients = []
     for tokens in (6, 12, 1000):

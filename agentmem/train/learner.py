@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -84,6 +85,8 @@ class Learner:
     def step(self, which: Which, rate: float | None = None) -> float:
         """Sum the gradients over processes, clip them, and step; gives their norm before clipping.
 
+        A norm that is no number changes nothing: one bad batch must not destroy what was learned.
+
         Args:
             which: the adapter.
             rate: learning rate of this step; None leaves the optimizer's.
@@ -99,7 +102,8 @@ class Learner:
         optimizer = self.optimizers[which]
         for group in optimizer.param_groups:
             group["lr"] = group["lr"] if rate is None else rate
-        optimizer.step()
+        if math.isfinite(norm):
+            optimizer.step()
         optimizer.zero_grad(set_to_none=True)  # a gradient of zeros would still decay the weights under AdamW
         return norm
 
