@@ -123,6 +123,52 @@ def smoothed(rewards: Sequence[float], over: int = 10) -> np.ndarray:
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
+def to_reach(rewards: Sequence[float], goal: float) -> int | None:
+    """Rollouts after which the smoothed reward first reaches `goal`; None when it never does."""
+    over = np.flatnonzero(smoothed(rewards) >= goal)
+    return int(over[0] + 1) * HISTORIES * GROUP if len(over) else None
+
+
+def summary(out: Path) -> str:
+    """A table of all curves in `out`, as Markdown, and curves.png beside them: mean and standard error over seeds."""
+    curves: dict[str, dict[int, list[float]]] = {}
+    for path in sorted(out.glob("*-[0-9]*.json")):
+        kind, _, seed = path.stem.rpartition("-")
+        curves.setdefault(kind, {})[int(seed)] = json.loads(path.read_text())
+    seeds = sorted(set.intersection(*(set(own) for own in curves.values())))
+    goals = {seed: float(smoothed(curves["grpo"][seed])[-1]) for seed in seeds}
+    lines = ["| credit | seeds | reward at the end | rollouts to reach GRPO's end (median) | reached by |",
+             "| --- | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    for kind in [kind for kind in KINDS if kind in curves]:
+        ends = np.array([smoothed(curves[kind][seed])[-1] for seed in seeds])
+        needed = [to_reach(curves[kind][seed], goals[seed]) for seed in seeds]
+        reached = [count for count in needed if count is not None]
+        error = ends.std(ddof=1) / np.sqrt(len(ends)) if len(ends) > 1 else 0.0
+        median = f"{np.median([np.inf if count is None else count for count in needed]):,.0f}"
+        end = f"{ends.mean():.3f} ± {error:.3f}"
+        lines.append(f"| {kind} | {len(seeds)} | {end} | {median} | {len(reached)} of {len(seeds)} |")
+    _draw({kind: np.stack([smoothed(own[seed]) for seed in seeds]) for kind, own in curves.items()}, out / "curves.png")
+    return "\n".join(lines)
+
+
+def _draw(curves: dict[str, np.ndarray], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7.5, 4.5))
+    for kind, rewards_SI in curves.items():
+        rollouts = np.arange(1, rewards_SI.shape[1] + 1) * HISTORIES * GROUP
+        mean, error = rewards_SI.mean(0), rewards_SI.std(0) / np.sqrt(max(1, len(rewards_SI) - 1))
+        axes.plot(rollouts, mean, label=kind)
+        axes.fill_between(rollouts, mean - error, mean + error, alpha=0.2)
+    axes.set(xlabel="rollouts", ylabel="mean reward (last 10 iterations)")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=8)
@@ -143,7 +189,8 @@ def main() -> None:
                 rewards = curve(kind, seed, options.iterations, start, changes)
                 path.write_text(json.dumps(rewards))
                 last = smoothed(rewards)
-                print(f"{kind} seed {seed}: {last[9]:.3f} -> {last[len(last) // 2]:.3f} -> {last[-1]:.3f}", flush=True)
+                print(f"{kind} seed {seed}: {last[0]:.3f} -> {last[len(last) // 2]:.3f} -> {last[-1]:.3f}", flush=True)
+    print(summary(options.out))
 
 
 if __name__ == "__main__":
