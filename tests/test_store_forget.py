@@ -286,3 +286,27 @@ def test_what_repeats_a_memory(memory: str, sentence: str, repeats: bool) -> Non
 def test_sentences_of_a_text() -> None:
     text = "One. Two 3.5 kg?! a@b.com\nThree… 四。五"
     assert [text[slice(*span)] for span in sentences(text)] == ["One.", "Two 3.5 kg?!", "a@b.com", "Three… 四。", "五"]
+
+
+def test_what_a_request_says_goes_also_where_it_was_taken_to_mean_another_memory(tmp_path: Path) -> None:
+    """The memory chosen was the wrong one; the sentence that the user meant must not stay for that."""
+    store = open_store(tmp_path)
+    said = make_session(
+        [
+            {"role": "user", "content": "I have a strong aversion to mobile apps for learning. I like long walks."},
+            {"role": "user", "content": "Wearables are not for me."},
+            {"role": "user", "content": "Please delete that I have a strong aversion to mobile apps for learning."},
+        ],
+        id="apps",
+    )
+    store.save_session(said)
+    other = Preference(
+        id="pwear2",
+        text="Dislikes wearables.",
+        evidence=(Evidence(quote="Wearables are not for me", session="apps", turn=1),),
+    )
+    store.apply([Add(memory=other)])
+    request = Evidence(quote=said.messages[2].content, session="apps", turn=2)
+    store.apply([Forget(id="pwear2", evidence=request)])
+    assert not holding(tmp_path, ("aversion", "mobile apps"))
+    assert holding(tmp_path, ("long walks",))

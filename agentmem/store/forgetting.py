@@ -62,7 +62,9 @@ def plan(ops: Sequence[Forget], pages: Pages, records: Iterable[Record], text: s
     quotes = tuple(dict.fromkeys([*(item for memory in versions for item in memory.evidence), *closings]))
     texts = [*(memory.text for memory in versions), *([text] if text else []), *asked]
     wholes = [full_text(memory) for memory in versions]  # a condition alone says nothing of the user
-    content = Content(tuple(dict.fromkeys(texts)), tuple(dict.fromkeys([*wholes, *(item.quote for item in quotes)])))
+    # what a request says is mostly what it is about: also where the memory it was taken to mean is another one
+    said = [*wholes, *(item.quote for item in quotes), *(item.quote for item in requests)]
+    content = Content(tuple(dict.fromkeys(texts)), tuple(dict.fromkeys(said)))
     repeated = {memory.id for memory in known if content.makes_up(memory.text)}
     if repeated - ids:
         more = [Forget(id=id) for id in sorted(repeated - ids)]
