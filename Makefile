@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help demo test lint slow bench eval eval-full eval-peers eval-tables docs golden clean
+.PHONY: help demo test lint slow bench eval eval-full eval-peers eval-ablations eval-tables credit docs golden clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,6 +55,12 @@ eval-full: .venv/.installed  ## the same on all cases; many hours, resumable
 
 eval-peers: .venv-peers/.installed  ## mem0 and langmem on the same subsets, readers apart
 	.venv-peers/bin/python -m eval suite peers --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
+
+eval-ablations: .venv/.installed  ## agentmem without each of its mechanisms, on the subsets of `make eval` (an hour)
+	$(PY) -m eval suite ablations --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
+
+credit: .venv/.installed  ## kinds of credit compared on the made-up memory task: curves and a table (an hour)
+	$(PY) -m benchmarks.credit --out $(RUNS)/credit
 
 eval-tables: .venv/.installed  ## write the tables of eval/README.md from eval/results
 	$(PY) -m eval table eval/results --into eval/README.md

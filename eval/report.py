@@ -23,6 +23,14 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "locomo": ("recall@5", "recall@10", "recall@25"),
     "longmemeval": ("recall@5", "recall@10"),
     "convomem": ("router_accuracy", "best_accuracy", "recall@5"),
+    "router": (
+        "told_prefeval_10",
+        "tokens_prefeval_10",
+        "told_prefeval_300",
+        "tokens_prefeval_300",
+        "told_locomo_19",
+        "tokens_locomo_19",
+    ),
     "elicit": ("accuracy", "asks", "silent"),
     "forget": ("traces", "forgotten", "kept"),
     "tiny": ("recall@5", "value_recall", "memory_tokens", "false_memories"),
@@ -70,7 +78,10 @@ def _rank(report: Report) -> tuple[int, str]:
     """agentmem first, then its variants, the peers, the baselines."""
     baselines = ("no-memory", "full-context", "grep", "bm25", "minilm", "hybrid", "close-everything")
     place = baselines.index(report.system) + 10 if report.system in baselines else 5
-    return (0 if report.system == "agentmem" else 1 if report.system.startswith("agentmem") else place, report.system)
+    return (
+        0 if report.system == "agentmem" else 1 if report.system.startswith(("agentmem", "without")) else place,
+        report.system,
+    )
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------

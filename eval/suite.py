@@ -1,4 +1,4 @@
-"""Fixed lists of runs: what `make eval`, `make eval-full` and `make eval-peers` run."""
+"""Fixed lists of runs: what `make eval`, `make eval-full`, `make eval-peers` and `make eval-ablations` run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from eval.errors import MissingDataError
 from eval.harness import evaluate
 from eval.settings import Settings
 from eval.systems import SystemSpec
+from eval.systems.ablations import MECHANISMS
 
 BASELINES = ("no-memory", "full-context", "grep", "bm25", "minilm", "hybrid")
 
@@ -41,6 +42,7 @@ QUICK = (
     Entry("convomem", None),
     Entry("forget", 60, ("agentmem", "no-memory", "bm25")),
     Entry("elicit", None, ("agentmem", "no-memory", "full-context")),
+    Entry("router", 30, ("agentmem", "agentmem:full_history", "agentmem:whole_memory", "agentmem:retrieve")),
     # A reader on two cores reads about 140 tokens a second: every system gets the same short context.
     Entry("prefeval-mcq", 24, settings={"budget": 600}),
     Entry("personamem", 16, settings={"budget": 600, "full_context_tokens": 1024}),
@@ -71,7 +73,17 @@ PEERS = (
 """Without nlsi, since they select no standing instructions; convomem, whose talks are not there; and the readers:
 without a model they remember the messages as they are and find them by MiniLM, as the baseline minilm does."""
 
-SUITES: dict[str, tuple[Entry, ...]] = {"quick": QUICK, "full": FULL, "peers": PEERS}
+
+def _without(entry: Entry) -> Entry:
+    """The entry with agentmem as it is, and without each mechanism that is meant for this benchmark."""
+    names = [name for name, mechanism in MECHANISMS.items() if entry.benchmark in mechanism.benchmarks]
+    return entry._replace(systems=("agentmem", *(f"without:{name}" for name in names)))
+
+
+ABLATIONS = tuple(own for own in map(_without, QUICK) if len(own.systems) > 1)
+"""What each mechanism is worth, on the subsets of QUICK; an hour on two cores."""
+
+SUITES: dict[str, tuple[Entry, ...]] = {"quick": QUICK, "full": FULL, "peers": PEERS, "ablations": ABLATIONS}
 
 
 def run_suite(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
 from agentmem.errors import ConfigError
-from eval.systems.agentmem import AgentmemSystem
 from eval.systems.base import UserMemory, Wrapped
 
 if TYPE_CHECKING:
@@ -109,6 +108,8 @@ class AblatedSystem:
         name = spec.label.partition(":")[2]
         if name not in MECHANISMS:
             raise ConfigError(f"system {spec.label!r}: without what? choose one of {', '.join(MECHANISMS)}")
+        from eval.systems.agentmem import AgentmemSystem
+
         reranker = "none" if name == "reranker" else spec.reranker
         self._whole = AgentmemSystem(spec.model_copy(update={"label": "agentmem", "reranker": reranker}))
         self.name = spec.label
