@@ -1,9 +1,9 @@
 """Which standing instructions bear on a request, and which of them it overrides.
 
 A condition is held against the request by its cosine. A judge (agentmem/models/judges.py) reads the request with each
-instruction: whether one without a condition is about something else ("hotels need a gym"), and whether the request
-overrides it. It also reads the instructions with each other, since one may bring in another: "when I book a flight,
-find a hotel too". Letting the judge decide about conditions as well is worse on our own pairs (LOG.md, 2026-11-26).
+instruction that has none, which may be about something else ("hotels need a gym"). It also reads the instructions with
+each other, since one may bring in another: "when I book a flight, find a hotel too". What a request overrides is told
+by plain rules. Letting the judge decide about conditions, or about overriding, made it worse (LOG.md, 2026-11-26).
 """
 
 from __future__ import annotations
@@ -37,9 +37,6 @@ UNCONDITIONAL = 0.45
 
 BROUGHT_IN = 0.9
 """The same for one that another brings in: there are many pairs of instructions, and each may be wrong."""
-
-OVERRIDDEN = 0.6
-"""Probability from which on one is set aside for this request, whatever else would bring it in."""
 
 CONTRADICTS = 0.3
 """Least cosine of an instruction and the exception that suspends it, unless it is the closest that applies."""
@@ -80,15 +77,11 @@ def applicable(
     judge = judge or Bearing(shipped("applicability"), embedder)
     near_N = _nearness(instructions, request, embedder)
     read = [instructions[place] for place in sorted(np.argsort(-near_N, kind="stable")[:MANY].tolist())]
-    chances = judge.probabilities([(request, full_text(one)) for one in read])
-    applies_N, overridden_N = (chances[:, APPLICABILITY.index(label)] for label in ("applies", "overridden"))
-    overridden = {one.id for one, chance in zip(read, overridden_N, strict=True) if chance >= OVERRIDDEN}
-    unfit = {one.id for one, chance in zip(read, applies_N, strict=True)
-             if one.when == "always" and chance < UNCONDITIONAL}  # fmt: skip
+    unfit = _unfit([one for one in read if one.when == "always"], request, judge)
     conditions = [near for one, near in zip(instructions, near_N.tolist(), strict=True) if one.when != "always"]
     least = max(APPLIES, max(conditions, default=0.0) - FARTHER)
-    chosen = {one.id for one, near in zip(instructions, near_N, strict=True) if near >= least} - unfit - overridden
-    chosen |= _brought_in(read, chosen, overridden, judge)
+    chosen = {one.id for one, near in zip(instructions, near_N, strict=True) if near >= least} - unfit
+    chosen |= _brought_in(read, chosen, judge)
     candidates = [one for one in instructions if one.id in chosen]
     suspended = _suspended(candidates, request, embedder)
     return tuple(one for one in candidates if one.id not in suspended)
@@ -101,14 +94,21 @@ def _nearness(instructions: Sequence[StandingInstruction], request: str, embedde
     return np.where([one.when == "always" for one in instructions], np.float32(1), near_N)
 
 
-def _brought_in(
-    instructions: Sequence[StandingInstruction], chosen: set[str], overridden: set[str], judge: Judge
-) -> set[str]:
+def _unfit(unconditional: Sequence[StandingInstruction], request: str, judge: Judge) -> set[str]:
+    """Ids of instructions without a condition that are about something else."""
+    if not unconditional:
+        return set()
+    chances = judge.probabilities([(request, full_text(one)) for one in unconditional])
+    return {one.id for one, chance in zip(unconditional, chances[:, APPLICABILITY.index("applies")], strict=True)
+            if chance < UNCONDITIONAL}  # fmt: skip
+
+
+def _brought_in(instructions: Sequence[StandingInstruction], chosen: set[str], judge: Judge) -> set[str]:
     """Ids of the instructions that apply to what those in `chosen` ask for."""
     found: set[str] = set()
     asking = [one for one in instructions if one.id in chosen]
     for _ in range(ROUNDS):
-        others = [one for one in instructions if one.id not in chosen | overridden | found]
+        others = [one for one in instructions if one.id not in chosen | found]
         pairs = [(full_text(a), full_text(b)) for a in asking for b in others]
         if not pairs:
             break

@@ -60,11 +60,6 @@ MECHANISMS = {
         {"agentmem.reconcile:relate": lambda new, olds, *rest: ["unrelated"] * len(olds)},
         ("stale", "personabench"),
     ),
-    "overriding": Mechanism(
-        "the judge that says what a request overrides",
-        {"agentmem.applicable:OVERRIDDEN": _NEVER},
-        ("nlsi",),
-    ),
     "hops": Mechanism(
         "instructions that another one brings in",
         {"agentmem.applicable:BROUGHT_IN": _NEVER},
