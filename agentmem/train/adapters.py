@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from agentmem.errors import ConfigError, ModelError, boundary
 from agentmem.models.lora import adapter_folder
+from agentmem.models.quiet import quiet_loading
 from agentmem.train.rows import Padded
 
 Which = Literal["policy", "prm", "reference", "base"]
@@ -64,7 +65,7 @@ class Adapted(nn.Module):
         )
         config.inference_mode, config.lora_dropout = False, 0.0
         torch.manual_seed(seed)
-        with boundary(ConfigError, f"adapters on {type(model).__name__}"):
+        with boundary(ConfigError, f"adapters on {type(model).__name__}"), quiet_loading():
             self.model = get_peft_model(model, config, adapter_name="policy", autocast_adapter_dtype=False)
             for name in names:
                 if name != "policy":
