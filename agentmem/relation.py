@@ -33,7 +33,7 @@ OPPOSED = 0.45
 """The same where they differ in polarity or in a pair of opposites."""
 ENDED = 0.35
 """The same where the user names what has ended or was replaced."""
-CLOSES = 0.75
+CLOSES = 0.8
 """Probability from which on the models' word is taken that something is over."""
 AT_ONCE = 2
 """So many memories at most are closed on the models' word by one statement."""
