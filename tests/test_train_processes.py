@@ -15,7 +15,7 @@ pytest.importorskip("peft", reason="needs the extra train")
 
 from safetensors.torch import load_file
 
-from agentmem.train.runs import read_metrics
+from agentmem.train.runs import newest_checkpoint, read_metrics
 from tests.test_train_runs_whole import HISTORIES
 from tests.tiny_llama import write_tiny_llama
 
@@ -51,7 +51,7 @@ def test_a_killed_process_leaves_a_run_that_can_be_resumed(tmp_path: Path) -> No
     died = subprocess.run(launch, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
     assert died.returncode != 0
     kept = [row["iteration"] for row in read_metrics(tmp_path / "run")]
-    assert kept[:2] == [0, 1] and (tmp_path / "run/checkpoints/iteration-00001").is_dir()
+    assert kept in ([0], [0, 1]) and newest_checkpoint(tmp_path / "run")  # the other one may be stopped while it writes
     again = subprocess.run([*launch, "--resume"], cwd=ROOT, env={**environment, "DIE_AT": ""}, capture_output=True,
                            text=True, timeout=240)  # fmt: skip
     assert again.returncode == 0, again.stderr[-3000:]

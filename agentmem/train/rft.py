@@ -24,7 +24,7 @@ from agentmem.train.playing import Histories, Recorder
 from agentmem.train.progress import progress
 from agentmem.train.recipes import RFTRecipe
 from agentmem.train.rewards import Mix, Reward
-from agentmem.train.runs import RunFolder
+from agentmem.train.runs import RunFolder, newest_checkpoint
 from agentmem.train.samplers import AdaptedSampler
 from agentmem.train.splits import CHUNK_TOKENS
 from agentmem.train.trainer import Environment, Iteration, Trainer
@@ -138,9 +138,9 @@ def _keep(run: RunFolder, number: int, made: Iteration, recipe: RFTRecipe) -> No
 def _others(trainer: Trainer, recipe: RFTRecipe, resumed: Path | None) -> None:
     """What the other processes do: the same iterations, and no files."""
     at = -1
-    if resumed is not None and (found := sorted((resumed / "checkpoints").glob("iteration-*"))):
-        checkpoints.read(trainer.learner, found[-1])
-        at = int(found[-1].name.rpartition("-")[2])
+    if resumed is not None and (found := newest_checkpoint(resumed)):
+        at, folder = found
+        checkpoints.read(trainer.learner, folder)
     for number in range(at + 1, recipe.iterations):
         iterate(trainer, number)
 

@@ -70,10 +70,17 @@ def policy_of(path: Path) -> tuple[Path, str]:
     base = str(json.loads(config.read_text("utf-8"))["settings"].get("base", ""))
     if (path / "policy").is_dir():
         return path / "policy", base
-    found = [folder for _, folder in _numbered(path / "checkpoints") if folder.is_dir()]
-    if not found:
+    found = newest_checkpoint(path)
+    if found is None:
         raise ConfigError(f"{path}: has no checkpoint yet")
-    return found[-1], base
+    return found[1], base
+
+
+def newest_checkpoint(path: Path) -> tuple[int, Path] | None:
+    """Iteration and folder of the newest whole checkpoint of the run in `path`; None before the first."""
+    there = _numbered(path / "checkpoints") if (path / "checkpoints").is_dir() else []
+    found = [(at, folder) for at, folder in there if folder.is_dir() and folder.suffix != _NEW]
+    return found[-1] if found else None
 
 
 class RunFolder:
