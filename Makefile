@@ -11,7 +11,7 @@ help:  ## this list
 # torch first and pinned: an open range would pull a CUDA build of several GB (set TORCH to choose another build).
 TORCH ?= torch==2.13.0
 .venv/.installed: pyproject.toml
-	@echo "Setting up .venv (about 2 GB, a few minutes) ..."
+	@echo "Setting up .venv (about 2.5 GB, a few minutes) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agentmem needs Python 3.11 or newer; set PYTHON=python3.11")'
 	@test -d .venv || $(PYTHON) -m venv .venv
 	@$(PY) -m pip install --quiet --disable-pip-version-check '$(TORCH)'
@@ -30,7 +30,8 @@ lint: .venv/.installed  ## ruff, pyright, import-linter
 	.venv/bin/pyright
 	.venv/bin/lint-imports
 
-slow: .venv/.installed  ## tests with the real local models (fetches about 1.2 GB the first time)
+slow: .venv/.installed  ## tests with the real local models and the grammar (fetches about 2 GB the first time)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[grammar]'
 	$(PY) -c "from agentmem.models.weights import fetch; [fetch(name) for name in ('smollm2-135m', 'qwen2.5-coder-1.5b')]"
 	$(PY) -m pytest -m 'slow or net' --timeout 1800
 

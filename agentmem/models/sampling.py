@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -144,7 +145,7 @@ def _up_to_stop(row: Sequence[int], stops: Collection[int]) -> list[int]:
 
 
 class Constraint:
-    """Holds sampling to GBNF grammars, by xgrammar (of the extra `train`).
+    """Holds sampling to GBNF grammars, by xgrammar (of the extra `grammar`).
 
     Args:
         tokenizer: of the model.
@@ -153,7 +154,7 @@ class Constraint:
     """
 
     def __init__(self, tokenizer: Any, vocabulary: int, stops: Collection[int]) -> None:
-        import xgrammar
+        xgrammar = _xgrammar()
 
         self._vocabulary = vocabulary
         with boundary(ModelError, "grammar"):
@@ -174,14 +175,14 @@ class _Held:
     """One matcher a row. xgrammar's own processor does its work in an assert, which `python -O` leaves out."""
 
     def __init__(self, compiled: Sequence[Any], vocabulary: int) -> None:
-        import xgrammar
+        xgrammar = _xgrammar()
 
         self._matchers = [xgrammar.GrammarMatcher(grammar) for grammar in compiled]
         self._allowed = xgrammar.allocate_token_bitmask(len(compiled), vocabulary)
         self._started = False
 
     def __call__(self, ids_BL: Tensor, scores_BV: Tensor) -> Tensor:
-        import xgrammar
+        xgrammar = _xgrammar()
 
         newest = ids_BL[:, -1].tolist() if self._started else []
         self._started = True
@@ -205,7 +206,12 @@ def constraint(model: Any, tokenizer: Any) -> Constraint | None:
     return Constraint(tokenizer, model.get_output_embeddings().weight.shape[0], stop_ids(model, tokenizer))
 
 
+def _xgrammar() -> Any:
+    """An extra of its own: on Linux it brings triton, which is larger than torch for the CPU."""
+    return importlib.import_module("xgrammar")
+
+
 @functools.cache
 def _say_once() -> None:
     _log.warning("xgrammar is not installed, so a trained policy is not held to the edit grammar and may write lines "
-                 "that cannot be read; pip install xgrammar")  # fmt: skip
+                 "that cannot be read; pip install 'agentmem[grammar]'")  # fmt: skip

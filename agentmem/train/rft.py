@@ -191,6 +191,8 @@ def _environment(
     stops = stop_ids(adapted.model, tokenizer)
     sampler = AdaptedSampler(adapted, stops, recipe.rollouts.temperature)
     held = constraint(adapted.model, tokenizer) if setup.constrained else None
+    if setup.constrained and held is None:
+        raise ConfigError("holding rollouts to the grammar needs xgrammar: pip install 'agentmem[grammar]'")
     recorder = Recorder(sampler, tokenizer, sorted(stops), recipe.rollouts.max_tokens, held)
     needed = setup.reconcile or setup.answerer == "embeddings"
     embedder = Remembering(get_embedder()) if needed else None
