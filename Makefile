@@ -41,7 +41,7 @@ bench: .venv/.installed  ## benchmarks, as ratios inside one run
 # Benchmark data is never part of the project: eval/README.md says where each comes from, and under which licence.
 DATA ?= ../shared/data
 RUNS ?= runs
-eval: .venv/.installed  ## every benchmark that has data in DATA, on seeded subsets, agentmem and all baselines (an hour)
+eval: .venv/.installed  ## every benchmark that has data in DATA, on seeded subsets, agentmem and all baselines (hours on two cores)
 	$(PY) -m eval suite quick --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
 
 eval-full: .venv/.installed  ## the same on all cases; many hours, resumable
@@ -57,10 +57,10 @@ eval-full: .venv/.installed  ## the same on all cases; many hours, resumable
 eval-peers: .venv-peers/.installed  ## mem0 and langmem on the same subsets, readers apart
 	.venv-peers/bin/python -m eval suite peers --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
 
-eval-ablations: .venv/.installed  ## agentmem without each of its mechanisms, on the subsets of `make eval` (an hour)
+eval-ablations: .venv/.installed  ## agentmem without each of its mechanisms, on the subsets of `make eval` (hours)
 	$(PY) -m eval suite ablations --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
 
-credit: .venv/.installed  ## kinds of credit compared on the made-up memory task: curves and a table (an hour)
+credit: .venv/.installed  ## kinds of credit compared on the made-up memory task: curves and a table
 	$(PY) -m benchmarks.credit --out $(RUNS)/credit
 
 eval-tables: .venv/.installed  ## write the tables of eval/README.md from eval/results

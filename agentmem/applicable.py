@@ -45,7 +45,7 @@ ROUNDS = 2
 """An instruction that applies may bring in others, and these again others: so many times."""
 
 MANY = 64
-"""Of more instructions, those nearest to the request in meaning are read."""
+"""Of more instructions, and of more pairs of them in one round, those nearest in meaning are read."""
 
 _CONDITION = "I need help with {}"  # puts a condition ("booking flights") nearer to how requests are worded
 
@@ -81,7 +81,7 @@ def applicable(
     conditions = [near for one, near in zip(instructions, near_N.tolist(), strict=True) if one.when != "always"]
     least = max(APPLIES, max(conditions, default=0.0) - FARTHER)
     chosen = {one.id for one, near in zip(instructions, near_N, strict=True) if near >= least} - unfit
-    chosen |= _brought_in(read, chosen, judge)
+    chosen |= _brought_in(read, chosen, embedder, judge)
     candidates = [one for one in instructions if one.id in chosen]
     suspended = _suspended(candidates, request, embedder)
     return tuple(one for one in candidates if one.id not in suspended)
@@ -103,18 +103,24 @@ def _unfit(unconditional: Sequence[StandingInstruction], request: str, judge: Ju
             if chance < UNCONDITIONAL}  # fmt: skip
 
 
-def _brought_in(instructions: Sequence[StandingInstruction], chosen: set[str], judge: Judge) -> set[str]:
-    """Ids of the instructions that apply to what those in `chosen` ask for."""
+def _brought_in(
+    instructions: Sequence[StandingInstruction], chosen: set[str], embedder: Embedder, judge: Judge
+) -> set[str]:
+    """Ids of the instructions that apply to what those in `chosen` ask for; of very many pairs the nearest are read."""
     found: set[str] = set()
     asking = [one for one in instructions if one.id in chosen]
     for _ in range(ROUNDS):
         others = [one for one in instructions if one.id not in chosen | found]
-        pairs = [(full_text(a), full_text(b)) for a in asking for b in others]
-        if not pairs:
+        if not asking or not others:
             break
-        chances = judge.probabilities(pairs)[:, APPLICABILITY.index("applies")]
-        best = chances.reshape(len(asking), len(others)).max(axis=0)
-        asking = [one for one, chance in zip(others, best, strict=True) if chance >= BROUGHT_IN]
+        first, second = [full_text(one) for one in asking], [full_text(one) for one in others]
+        cosine_AO = embedder.encode(first) @ embedder.encode(second).T
+        nearest = np.argsort(-cosine_AO, axis=None, kind="stable")[:MANY]
+        places = [divmod(place, len(others)) for place in nearest.tolist()]
+        chances = judge.probabilities([(first[asks], second[other]) for asks, other in places])
+        applies = chances[:, APPLICABILITY.index("applies")] >= BROUGHT_IN
+        brought = {other for (_, other), applied in zip(places, applies, strict=True) if applied}
+        asking = [others[place] for place in sorted(brought)]
         found |= {one.id for one in asking}
     return found
 

@@ -64,7 +64,7 @@ def tiny_model() -> LlamaForCausalLM:
 
 
 def sloppy_model(seed: int, steps: int = 400, right: float = 0.5) -> LlamaForCausalLM:
-    """A transformer of 70,000 weights, trained on actions of which a share is right and the rest made up."""
+    """A transformer of 49,000 weights, trained on actions of which a share is right and the rest made up."""
     torch.manual_seed(seed)
     model = tiny_model()
     rng = random.Random(f"sloppy/{seed}")

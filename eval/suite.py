@@ -47,7 +47,7 @@ QUICK = (
     Entry("prefeval-mcq", 24, settings={"budget": 600}),
     Entry("personamem", 16, settings={"budget": 600, "full_context_tokens": 1024}),
 )
-"""Seeded subsets; within an hour on two cores, reader included."""
+"""Seeded subsets, reader included."""
 
 WHOLE: dict[str, Entry] = {
     "prefeval-retrieval": Entry("prefeval-retrieval", None, settings={"exact_runs": 30}),
@@ -81,7 +81,7 @@ def _without(entry: Entry) -> Entry:
 
 
 ABLATIONS = tuple(own for own in map(_without, QUICK) if len(own.systems) > 1)
-"""What each mechanism is worth, on the subsets of QUICK; an hour on two cores."""
+"""What each mechanism is worth, on the subsets of QUICK."""
 
 SUITES: dict[str, tuple[Entry, ...]] = {"quick": QUICK, "full": FULL, "peers": PEERS, "ablations": ABLATIONS}
 

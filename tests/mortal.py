@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agentmem.train import rft as module
 from agentmem.train.histories import read_examples
-from agentmem.train.recipes import read_recipe
+from agentmem.train.recipes import RFTRecipe, read_recipe
 
 if __name__ == "__main__":
     data, base, out = (Path(word) for word in sys.argv[1:4])
@@ -20,7 +20,7 @@ if __name__ == "__main__":
         return real(trainer, number)
 
     module.iterate = iterate
-    recipe = read_recipe(None, {"iterations": 4, "save_every": 1, "rollouts.group": 2, "rollouts.histories": 2,
-                                "rollouts.max_tokens": 4})  # fmt: skip
+    changes = {"iterations": 4, "save_every": 1, "rollouts.group": 2, "rollouts.histories": 2, "rollouts.max_tokens": 4}
+    recipe = read_recipe(RFTRecipe, None, changes)
     setup = module.Setup(base=str(base), rewards={"edits": 1.0, "unreadable": -1.0}, reconcile=False, rank=4)
     module.rft(read_examples(data), out, recipe, setup, resume="--resume" in sys.argv)

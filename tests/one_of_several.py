@@ -50,6 +50,9 @@ def main(out: Path, several: bool) -> None:
     kept |= {f"metric.{number}.{name}": torch.tensor(value) for number, own in enumerate(metrics)
              for name, value in own.items() if not name.startswith("speed")}  # fmt: skip
     save_file(kept, out / f"{learner.rank}-of-{learner.ranks}.safetensors")
+    if several:
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

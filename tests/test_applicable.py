@@ -89,6 +89,18 @@ def test_of_very_many_the_nearest_are_read_and_the_unconditional_ones():
     assert 0 < len(brought) < MANY
 
 
+def test_of_very_many_pairs_the_nearest_are_read():
+    """Twenty that apply and as many that do not are 400 pairs; a judge reads a hundred in a second."""
+    letters = "abcdefghijkmnpqrstuv"
+    apply = [
+        StandingInstruction(id=f"i{one}aaaa", when="booking flights to Oslo", text=f"Rule {one}") for one in letters
+    ]
+    others = [StandingInstruction(id=f"i{one}bbbb", when=f"a wholly other topic {one}", text="Do") for one in letters]
+    judge = Script()
+    selected(judge, FLY, (*apply, *others))
+    assert len(judge.read) == MANY
+
+
 @pytest.mark.parametrize("kind", ["applies", "not", "overridden"])
 def test_quality_on_our_own_pairs(minilm, kind):
     """Floors under what was measured, so that only a break shows: 174 pairs, half of them hard negatives."""

@@ -101,10 +101,10 @@ class Fixed:
 
 
 def test_sight_joins_the_judge_and_the_slots():
-    """By hand: logit = 3.28 cos + .33 (ln .6 - ln .3) + .36 (ln .6 - ln .1) - 3.04; far slots are not judged."""
+    """By hand: logit = 3.04 cos + .32 (ln .6 - ln .3) + .35 (ln .6 - ln .1) - 2.87; far slots are not judged."""
     fixed = Fixed([0.3, 0.1, 0.6], {"new": [1, 0], "same": [1, 0], "like": [0.6, 0.8], "other": [0, 1]})
-    odds = 0.33 * np.log(2) + 0.36 * np.log(6) - 3.04
-    expected = [1 / (1 + np.exp(-(odds + 3.28 * cosine))) for cosine in (1, 0.6)]
+    odds = 0.32 * np.log(2) + 0.35 * np.log(6) - 2.87
+    expected = [1 / (1 + np.exp(-(odds + 3.04 * cosine))) for cosine in (1, 0.6)]
     closes = Sight(fixed, fixed).closes("new", ["same", "other", "like"])
     np.testing.assert_allclose(closes, [expected[0], 0, expected[1]], rtol=1e-5)
     assert fixed.read == [("new", "same"), ("new", "like")]

@@ -325,6 +325,12 @@ def test_the_shipped_weights_belong_to_the_shipped_lines():
     )
 
 
+@pytest.mark.parametrize("said", ["did you forget what I asked?", "Have you forgotten me?", "Don't forget the milk."])
+def test_speaking_of_forgetting_is_no_request(policy, said):
+    known = one(policy, "u:I live in Bern.", f"u:{said}").edits
+    assert all(edit.sign != "x" for edit in known)
+
+
 def test_held_out_lines(policy):
     test = of_lines.lines("test")
     seen = [observed("u:" + line.text) for line in test]
@@ -334,7 +340,7 @@ def test_held_out_lines(policy):
     ]
     kept, true = np.array([label != "none" for label in got]), np.array([line.label != "none" for line in test])
     same = np.array([line.label == label for line, label in zip(test, got, strict=True)])
-    assert true[kept].mean() >= 0.92 and kept[true].mean() >= 0.88 and kept[~true].mean() <= 0.045
+    assert true[kept].mean() >= 0.92 and kept[true].mean() >= 0.88 and kept[~true].mean() <= 0.04
     assert same[true & kept].mean() >= 0.85
 
 

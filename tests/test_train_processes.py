@@ -40,7 +40,6 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
             )
 
 
-@pytest.mark.slow  # failed once in five runs beside other tests, for a reason not found yet: not for CI until it is
 def test_a_killed_process_leaves_a_run_that_can_be_resumed(tmp_path: Path) -> None:
     """Rank 1 dies in iteration 2; the run ends with an error, and goes on from its checkpoint afterwards."""
     base = write_tiny_llama(tmp_path / "base")

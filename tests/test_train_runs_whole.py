@@ -139,8 +139,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(data, base, tmp_path, credit):
 def test_ctrl_c_saves(data, base, tmp_path, monkeypatch):
     from agentmem.train import rft as module
 
-    setup, recipe = Setup(base=str(base), rewards={"edits": 1.0}, reconcile=False, rank=4), read_recipe(
-        None, {"iterations": 5, "rollouts.group": 2, "rollouts.histories": 1, "rollouts.max_tokens": 4})  # fmt: skip
+    setup = Setup(base=str(base), rewards={"edits": 1.0}, reconcile=False, rank=4)
+    recipe = read_recipe(RFTRecipe, None, {**SHORT, "iterations": 5})
     real, out = module.iterate, tmp_path / "run"
 
     def stopped(trainer, number):
@@ -164,7 +164,7 @@ def test_a_reward_that_fails_marks_its_trajectory(data, base, tmp_path):
     given = iter([float("nan"), 1.0, float("nan"), 2.0])
     setup = Setup(base=str(base), rewards={"moody": 1.0}, reconcile=False, rank=4)
     own = {"moody": lambda ended: next(given)}
-    out = rft(read_examples(data), tmp_path / "run", read_recipe(None, SHORT), setup, own_rewards=own)
+    out = rft(read_examples(data), tmp_path / "run", read_recipe(RFTRecipe, None, SHORT), setup, own_rewards=own)
     [row] = read_metrics(out)
     assert row["rollout/failed"] == 2 and row["reward/mean"] == 1.5
     assert "moody: gave nan" in next((out / "trajectories").iterdir()).read_text("utf-8")
@@ -179,6 +179,7 @@ def test_a_reward_that_fails_marks_its_trajectory(data, base, tmp_path):
         (["--reward", "magic=1"], "reward 'magic': choose some of"),
         (["--reward", "edits"], "give NAME=WEIGHT"),
         (["--start", "nowhere"], "nowhere"),
+        (["--set", "rate.x=1", "--set", "rate.x.y=1"], "rate.x holds no settings"),
         (["--answerer", "nobody"], "nobody"),
     ],
 )
@@ -187,6 +188,36 @@ def test_wrong_settings_are_one_line(data, base, tmp_path, words, said):
         app, ["train", "rft", str(data), "--base", str(base), "--out", str(tmp_path / "r"), *words]
     )
     assert done.exit_code == 1 and said in done.output and "Traceback" not in done.output, done.output
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [("rank=many", "rank: Input should be a valid integer"), ("rate=0", "rate: Input should be greater than 0"),
+     ("magic=1", "magic: Extra inputs are not permitted")],
+)  # fmt: skip
+def test_wrong_settings_of_a_cold_start_are_one_line(data, base, tmp_path, setting, said):
+    arguments = ["train", "sft", str(data), "--base", str(base), "--out", str(tmp_path / "s"), "--set", setting]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1 and said in done.output and "Traceback" not in done.output, done.output
+
+
+def test_a_cold_start_can_be_resumed(base, started, tmp_path):
+    """Also one that has ended: nothing is trained again, and the metrics are the same."""
+    before = read_metrics(started)
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(one) + "\n" for one in EDITS), "utf-8")
+    run("sft", data, "--base", base, "--out", started, "--epochs", 2, "--set", "rank=4", "--set", "batch=2", "--resume")
+    assert read_metrics(started) == before
+
+
+def test_a_recipe_is_read_from_a_file(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("rate: 1e-4\nrollouts: {group: 3}\n", "utf-8")
+    found = read_recipe(RFTRecipe, path, {"rollouts.histories": 5})
+    assert (found.rate, found.rollouts.group, found.rollouts.histories) == (1e-4, 3, 5)
+    path.write_text("- a list\n", "utf-8")
+    with pytest.raises(ConfigError, match="recipe.yaml: the file"):
+        read_recipe(RFTRecipe, path, {})
 
 
 def test_without_histories_there_is_nothing_to_train_on(data, tmp_path):
@@ -209,7 +240,7 @@ def test_an_adapter_of_another_base_is_said(data, base, started, tmp_path):
 
 def test_another_recipe_cannot_resume(data, base, tmp_path):
     recipe = read_recipe(
-        None, {"iterations": 1, "rollouts.group": 2, "rollouts.histories": 1, "rollouts.max_tokens": 4}
+        RFTRecipe, None, {"iterations": 1, "rollouts.group": 2, "rollouts.histories": 1, "rollouts.max_tokens": 4}
     )
     setup = Setup(base=str(base), rewards={"edits": 1.0}, reconcile=False, rank=4)
     rft(read_examples(data), tmp_path / "run", recipe, setup)

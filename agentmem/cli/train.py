@@ -76,12 +76,11 @@ def sft(
     """Cold start: teach a model to write the edits of examples (TRL's SFTTrainer, LoRA)."""
     _needs_extra()
     from agentmem.train.histories import read_examples
-    from agentmem.train.sft import SFTRecipe, sft
+    from agentmem.train.recipes import SFTRecipe, read_recipe
+    from agentmem.train.sft import sft
 
     changes = {"base": base, "epochs": epochs, **_changes(settings)}
-    if unknown := changes.keys() - set(SFTRecipe._fields):
-        raise ConfigError(f"--set {min(unknown)}: no setting; there are {', '.join(SFTRecipe._fields)}")
-    folder = sft(read_examples(data).edits, out, SFTRecipe(**changes), resume=resume)
+    folder = sft(read_examples(data).edits, out, read_recipe(SFTRecipe, None, changes), resume=resume)
     _told(common, folder, f"The adapter is in {folder}; try it with: agentmem chat --policy {folder}")
 
 
@@ -106,7 +105,7 @@ def rft(  # noqa: PLR0913  each is an option
     """Reinforcement fine-tuning on histories with probe questions; --credit oprl gives turns credit of their own."""
     _needs_extra()
     from agentmem.train.histories import read_examples
-    from agentmem.train.recipes import read_recipe
+    from agentmem.train.recipes import RFTRecipe, read_recipe
     from agentmem.train.rft import REWARDS, Setup, rft
 
     changes = _changes(settings) | ({"credit": credit} if credit else {})
@@ -114,7 +113,7 @@ def rft(  # noqa: PLR0913  each is an option
         base=base, start=start, rewards=_weights(reward) or REWARDS, answerer=answerer, chunk_tokens=chunk_tokens,
         constrained=constrained,
     )  # fmt: skip
-    folder = rft(read_examples(data), out, read_recipe(recipe, changes), setup, resume=resume)
+    folder = rft(read_examples(data), out, read_recipe(RFTRecipe, recipe, changes), setup, resume=resume)
     _told(common, folder, f"The run is in {folder}: open index.html, then: agentmem train export {folder} --out DIR")
 
 
@@ -175,26 +174,18 @@ def _changes(settings: Sequence[str]) -> dict[str, Any]:
         name, equals, value = setting.partition("=")
         if not equals or not name:
             raise ConfigError(f"--set {setting}: give NAME=VALUE, such as rollouts.group=4")
-        # YAML 1.1 takes 1e-5 for a word
-        found[name] = float(value) if _is_number(value) and "e" in value.lower() else yaml.safe_load(value)
+        found[name] = yaml.safe_load(value)  # 1e-5 is a word to YAML; the recipe reads it as the number it is
     return found
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _weights(rewards: Sequence[str]) -> dict[str, float]:
     found = {}
     for reward in rewards:
-        name, equals, weight = reward.partition("=")
-        if not equals or not _is_number(weight):
-            raise ConfigError(f"--reward {reward}: give NAME=WEIGHT, such as value_recall=1")
-        found[name] = float(weight)
+        name, _, weight = reward.partition("=")
+        try:
+            found[name] = float(weight)
+        except ValueError:
+            raise ConfigError(f"--reward {reward}: give NAME=WEIGHT, such as value_recall=1") from None
     return found
 
 

@@ -177,20 +177,6 @@ class AdaptedModel:
         """One answer a prompt; see CausalWriter."""
         return self.writer.write(prompts, aliases) if prompts else []
 
-    def sample(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        max_tokens: int,
-        temperature: float = 0.0,
-        generator: torch.Generator | None = None,
-        processors: Sequence[Processor] = (),
-    ) -> list[list[int]]:
-        """New tokens after each prompt; see CausalWriter."""
-        return self.writer.sample(
-            prompts, max_tokens=max_tokens, temperature=temperature, generator=generator, processors=processors
-        )
-
 
 _LOADING = threading.Lock()
 

@@ -60,7 +60,7 @@ class Sight:
     fitted by `python -m agentmem.train.judges.joins sight`, which also prints what each part is worth alone.
     """
 
-    SLOT, OVER_UNRELATED, OVER_REPEATS, BIAS = 3.28, 0.33, 0.36, -3.04
+    SLOT, OVER_UNRELATED, OVER_REPEATS, BIAS = 3.04, 0.32, 0.35, -2.87
 
     NEAR = 0.2
     """Cosine of the slots below which nothing is closed, and the judge is not asked: reading takes time."""
@@ -104,11 +104,9 @@ class Bearing:
     `python -m agentmem.train.judges.joins bearing`.
     """
 
-    WEIGHTS = np.array(
-        [[-4.76, -0.06, -0.31, 1.82], [0.43, 0.53, -0.28, -1.26], [4.33, -0.47, 0.59, -0.56]], np.float32
-    )
+    WEIGHTS = np.array([[-4.8, -0.05, -0.31, 1.72], [0.39, 0.53, -0.28, -1.25], [4.41, -0.48, 0.59, -0.47]], np.float32)
     """(APPLICABILITY, features)"""
-    BIAS = np.array([1.69, -0.11, -1.58], np.float32)
+    BIAS = np.array([1.75, -0.09, -1.66], np.float32)
 
     def __init__(self, judge: Judge, embedder: Embedder) -> None:
         self._judge, self._embedder = judge, embedder

@@ -43,6 +43,8 @@ _KEEP = re.compile(
     r"(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|get rid)",
     re.I,
 )
+_TOLD_OF = re.compile(r"\b(?:did|do|does|had|has|have) (?:i|you|we|they|he|she)(?: \w+)? forg[eo]t", re.I)
+"""Speaks of forgetting and asks for none: "did you forget what I asked?" """
 _EVERYTHING = re.compile(
     r"\b(?:forget|delete|erase|remove|wipe)\W+(?:(?:absolutely\W+)?everything|all)\b"
     r"(?:.*\b(?:about me|you know|you remember|memor(?:y|ies)|stored|saved)\b|\W*$)",
@@ -66,7 +68,7 @@ _WEAK = set(
 
 def asks_to_forget(quote: str, chance: NDArray[np.float32]) -> bool:
     """Whether a sentence asks that something of the user be forgotten."""
-    if _KEEP.search(quote):  # "don't forget …" asks for the very opposite
+    if _KEEP.search(quote) or _TOLD_OF.search(quote):  # "don't forget …" asks for the very opposite
         return False
     if _FORGET_MINE.search(quote):  # said in so many words: no probability is asked
         return True
@@ -99,7 +101,7 @@ def meant(request: str, texts: Mapping[str, str], embedder: Embedder, judge: Jud
     """Aliases of the memories that a request to forget means: by its judge and by nearness in meaning, together.
 
     On the held-out families of agentmem/train/data/forget.jsonl (66 requests that are heard) the set is exactly right
-    for .55 with the judge and .33 without it (`python -m agentmem.train.judges.joins forgetting`).
+    for .55 with the judge and .33 without it (`python -m agentmem.train.judges.worth forgetting`).
     """
     if not texts or _EVERYTHING.search(request):
         return list(texts)

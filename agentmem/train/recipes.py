@@ -1,9 +1,9 @@
-"""How a run of reinforcement fine-tuning is made. A YAML file has the same names, a section for each class."""
+"""How a policy is trained. A YAML file has the same names, a section for each class."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -93,7 +93,31 @@ class RFTRecipe(_Section):
     steps: StepCredit = StepCredit()
 
 
-def read_recipe(path: Path | None, changes: dict[str, Any]) -> RFTRecipe:
+class SFTRecipe(_Section):
+    """A cold start (`agentmem train sft`)."""
+
+    base: str = "smollm2-135m"
+    """Name, folder or GGUF file of the frozen model."""
+    epochs: float = Field(default=2.0, gt=0)
+    batch: int = Field(default=8, ge=1)
+    """Examples of one step, over all its passes."""
+    at_once: int = Field(default=4, ge=1)
+    """Examples of one pass."""
+    rate: float = Field(default=2e-4, gt=0)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the steps in which the rate rises."""
+    rank: int = Field(default=16, ge=1)
+    max_tokens: int = Field(default=2048, ge=16)
+    """Longer examples are left out, and counted."""
+    seed: int = 0
+    device: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+R = TypeVar("R", RFTRecipe, SFTRecipe)
+
+
+def read_recipe(kind: type[R], path: Path | None, changes: dict[str, Any]) -> R:
     """The recipe of a YAML file, with changes given as dotted names ("rollouts.group": 4).
 
     Raises ConfigError naming the setting and what it may be.
@@ -104,18 +128,18 @@ def read_recipe(path: Path | None, changes: dict[str, Any]) -> RFTRecipe:
         own: Any = yaml.safe_load(path.read_text("utf-8")) if path else {}
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
-    if not isinstance(own or {}, dict):
-        raise ConfigError(f"{path}: not a recipe (name: value, one a line)")
-    found: dict[str, Any] = dict(own or {})
+    found: Any = {} if own is None else own
     for name, value in changes.items():
         section = found
         *above, last = name.split(".")
         for part in above:
-            section = section.setdefault(part, {})
+            section = section.setdefault(part, {}) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            raise ConfigError(f"{path or 'setting'}: {name}: {'.'.join(above) or 'the file'} holds no settings")
         section[last] = value
     try:
-        return RFTRecipe.model_validate(found)
+        return kind.model_validate(found)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"])) or "the file"
         raise ConfigError(f"{path or 'setting'}: {where}: {first['msg']} (given: {first['input']!r})") from error

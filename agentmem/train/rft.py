@@ -86,13 +86,17 @@ def rft(  # noqa: PLR0913
     accelerator = _accelerator()
     learner, tokenizer = _learner(recipe, setup, accelerator)
     environment = _environment(histories, learner.adapted, tokenizer, mix, recipe, setup)
+    trainer = Trainer(learner, environment, recipe)
     if learner.rank:
-        _others(Trainer(learner, environment, recipe), recipe, out if resume else None)
-        return out
-    described = {**recipe.model_dump(), **_described(setup)}
-    may_change = ["iterations", "save_every", "sample_every", "tokens", "device"]
-    with RunFolder(out, described, resume=resume, may_change=may_change) as run:
-        train(Trainer(learner, environment, recipe), run)
+        _others(trainer, recipe, out if resume else None)
+    else:
+        described = {**recipe.model_dump(), **setup._asdict()}
+        may_change = ["iterations", "save_every", "sample_every", "tokens", "device"]
+        with RunFolder(out, described, resume=resume, may_change=may_change) as run:
+            train(trainer, run)
+    if accelerator:  # a process that leaves while others are at work takes them down with it
+        accelerator.wait_for_everyone()
+        torch.distributed.destroy_process_group()
     return out
 
 
@@ -211,10 +215,3 @@ def other_answerer(name: str) -> Answerer:
     """A causal model of its own that answers. Raises ConfigError for an unknown name."""
     model, tokenizer = load_causal(base_path(name))
     return CausalAnswerer(model, tokenizer)
-
-
-def _described(setup: Setup) -> dict[str, object]:
-    """What a resumed run must share, beside the recipe."""
-    if setup.rank < 1:
-        raise ConfigError(f"rank {setup.rank}: 1 or more")
-    return {**setup._asdict(), "start": str(setup.start or ""), "rewards": dict(setup.rewards)}

@@ -20,32 +20,13 @@ from agentmem.policy.trained import edit_prompt
 from agentmem.session import Session
 from agentmem.train.adapters import TARGETS
 from agentmem.train.histories import EditExample
+from agentmem.train.recipes import SFTRecipe
 from agentmem.train.runs import RunFolder
 
 _KINDS: dict[str, Kind] = {"p": "preference", "i": "instruction", "f": "fact"}
 _BEFORE = Evidence(quote="said before", session="before", turn=0)
 IGNORED = -100
 """Label of tokens that are read and not learned, as torch's cross-entropy has it."""
-
-
-class SFTRecipe(NamedTuple):
-    """How a cold start is made."""
-
-    base: str = "smollm2-135m"
-    epochs: float = 2.0
-    batch: int = 8
-    """Examples of one step, over all its passes."""
-    at_once: int = 4
-    """Examples of one pass."""
-    rate: float = 2e-4
-    warmup: float = 0.05
-    """Share of the steps in which the rate rises."""
-    rank: int = 16
-    max_tokens: int = 2048
-    """Longer examples are left out, and counted."""
-    seed: int = 0
-    device: str | None = None
-    dtype: str = "float32"
 
 
 class Taught(NamedTuple):
@@ -112,12 +93,14 @@ def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecip
     if not kept["train"]:
         raise TrainingDataError('no edits of the split "train" that fit into max_tokens: a cold start needs some')
     left_out = sum(map(len, parts.values())) - sum(map(len, kept.values()))
-    described = {**recipe._asdict(), "examples": len(kept["train"]), "left_out": left_out}
+    described = {**recipe.model_dump(), "examples": len(kept["train"]), "left_out": left_out}
     with RunFolder(out, described, resume=resume, may_change=["device"]) as run:
         trainer = _trainer(model, tokenizer, kept, out, recipe)
         with boundary(ModelError, "sft"):
             trainer.train(resume_from_checkpoint=resume and any(out.glob("hf/checkpoint-*")))
             trainer.model.save_pretrained(str(out / "policy"), safe_serialization=True)
+        if resume:  # the trainer's own history reaches back before the interruption
+            run.resume_at(-1)
         for number, row in enumerate(one for one in trainer.state.log_history if "loss" in one or "eval_loss" in one):
             run.log(number, {f"sft/{name}": float(row[name]) for name in ("loss", "eval_loss", "learning_rate", "epoch")
                              if name in row})  # fmt: skip

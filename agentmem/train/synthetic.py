@@ -3,7 +3,7 @@
 A user says a few things about themselves over a history; in most turns others are talked about, or nothing. After
 each turn the policy writes into a memory that holds few entries, or leaves it. At the end some of what the user said is
 asked for. Only the turns in which something lasting is said, overwritten, or pushed out decide the reward: what step
-credit is for. Everything is a token, so that a transformer of some ten thousand weights learns it in a minute.
+credit is for. Everything is a token, so that a transformer of some ten thousand weights can learn it.
 """
 
 from __future__ import annotations

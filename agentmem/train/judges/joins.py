@@ -1,8 +1,7 @@
 """Fit the regressions that join a judge with a cosine: `python -m agentmem.train.judges.joins NAME`.
 
 They are fitted on the families that the judges were not fitted on, and print the weights that stand in
-agentmem/models/judges.py, with what is found at some thresholds; `forgetting` prints how often its set is exactly
-right. Each takes one to three minutes on one core.
+agentmem/models/judges.py, with what is found at some thresholds. Each takes one to three minutes on one core.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from agentmem.models.embed import Remembering, get_embedder
 from agentmem.models.judges import APPLICABILITY, RELATIONS, Bearing, Sight, shipped, shipped_slots
 from agentmem.models.pairs import Pair
-from agentmem.policy.forgetting import meant
 from agentmem.train.judges import applicability, relations
 from agentmem.train.judges.records import held_out, records
 
@@ -68,19 +66,6 @@ def bearing(rng: random.Random) -> None:
         print(f"  {label} (of the others) at " + _levels(model.predict_proba(seen_N4)[:, place], gold_N == place))
 
 
-def forgetting(rng: random.Random) -> None:
-    """How often the memories that a request means are found exactly, and what is missed or wrongly erased."""
-    embedder, judge = Remembering(get_embedder()), shipped("forgetting")
-    own = [one for one in records("forget") if held_out(one["family"]) and one["heard"]]
-    found = [set(meant(one["request"], one["memory"], embedder, judge)) for one in own]
-    wanted = [set(one["forgets"]) for one in own]
-    exact = sum(mine == theirs for mine, theirs in zip(found, wanted, strict=True))
-    missed = sum(len(theirs - mine) for mine, theirs in zip(found, wanted, strict=True))
-    wrong = sum(len(mine - theirs) for mine, theirs in zip(found, wanted, strict=True))
-    print(f"{len(own)} requests, {sum(map(len, wanted))} memories: {exact / len(own):.2f} exactly right, "
-          f"{missed} missed, {wrong} wrongly erased")  # fmt: skip
-
-
 def _fitted(seen_NF: NDArray[np.float32], gold_N: NDArray[np.generic]):  # noqa: ANN202  the library has no types
     from sklearn.linear_model import LogisticRegression
 
@@ -92,7 +77,7 @@ def _levels(found_N: NDArray[np.float64], gold_N: NDArray[np.bool_], levels: Seq
                      for level in levels)  # fmt: skip
 
 
-JOINS = {"sight": sight, "bearing": bearing, "forgetting": forgetting}
+JOINS = {"sight": sight, "bearing": bearing}
 
 
 def main(name: Annotated[str, typer.Argument(help=", ".join(JOINS))], seed: int = 0) -> None:
