@@ -317,12 +317,12 @@ import sys, time, pathlib
 import agentmem.agent.parts as parts
 from literal import LiteralPolicy
 
-seconds, reached = float(sys.argv.pop(1)), pathlib.Path(sys.argv.pop(1))
+stop_at, reached = int(sys.argv.pop(1)), pathlib.Path(sys.argv.pop(1))
 
 class Slow(LiteralPolicy):
     def propose(self, observations):
         reached.open("a").write("x")
-        time.sleep(seconds)
+        time.sleep(60 if len(reached.read_text()) == stop_at else 0.01)
         return super().propose(observations)
 
 parts.get_policy = lambda name, **others: Slow()
@@ -331,11 +331,11 @@ main()
 """
 
 
-def start(file: str, seconds: float, reached: str) -> subprocess.Popen[str]:
-    """`agentmem observe FILE` in another process, which takes `seconds` a conversation."""
+def start(file: str, reached: str, stop_at: int = 0) -> subprocess.Popen[str]:
+    """`agentmem observe FILE` in another process, which waits in conversation number `stop_at` for what comes."""
     here = Path(__file__).parent
     env = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}", "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, "-c", DRIVER, str(seconds), reached, "observe", file, "--user", USER, "--embedder", "hash"]
+    words = [sys.executable, "-c", DRIVER, str(stop_at), reached, "observe", file, "--user", USER, "--embedder", "hash"]
     return subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -348,7 +348,7 @@ def conversations(name: str, count: int) -> str:
 
 
 def test_two_processes_on_one_user():
-    running = [start(conversations(name, 8), 0.01, name) for name in ("tea", "golf")]
+    running = [start(conversations(name, 8), name) for name in ("tea", "golf")]
     for process in running:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
@@ -358,7 +358,7 @@ def test_two_processes_on_one_user():
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on():
     file = conversations("tea", 8)
-    process = start(file, 0.8, "reached")  # on a busy machine the signal comes late
+    process = start(file, "reached", stop_at=3)
     deadline = time.monotonic() + 30
     while not (Path("reached").exists() and len(Path("reached").read_text()) >= 3):
         assert time.monotonic() < deadline
