@@ -17,8 +17,9 @@ from agentmem.errors import ConfigError, ModelError
 from agentmem.memory import Fact
 from agentmem.models.fake import FakeChatModel, FakeEmbedder, FakeWriter
 from agentmem.policy import MemoryPolicy, Observation, TrainedPolicy, get_policy, trained_folder
+from agentmem.policy.actions import EDITS
 from agentmem.policy.edits import parse_edits
-from agentmem.policy.trained import CHUNK_TOKENS, edit_prompt
+from agentmem.policy.trained import CHUNK_TOKENS
 from agentmem.prompts import render
 from agentmem.route import count_tokens
 from agentmem.session import make_session
@@ -64,8 +65,8 @@ def test_the_prompt_is_what_the_trainer_sees_too() -> None:
     writer = FakeWriter([LYON])
     seen = observation("I live in Lyon")
     [proposal] = TrainedPolicy(writer).propose([seen])
-    assert writer.calls == [[edit_prompt(seen)]]
-    messages, aliases = edit_prompt(seen)
+    assert writer.calls == [[EDITS.prompt(seen)]]
+    messages, aliases = EDITS.prompt(seen)
     assert [message["role"] for message in messages] == ["system", "user"]
     assert "f1: Has a cat." in messages[1]["content"] and messages[1]["content"].endswith(
         "user: I live in Lyon\nEdits:"

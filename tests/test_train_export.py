@@ -14,6 +14,9 @@ from tiny_llama import write_tiny_adapter, write_tiny_llama
 from agentmem.errors import ConfigError, ModelError
 from agentmem.models.adapted import AdaptedModel
 from agentmem.models.likelihood import load_causal
+from agentmem.policy.actions import EDITS, keep_actions
+from agentmem.policy.rewrite import Rewrite
+from agentmem.policy.trained import load_trained
 from agentmem.train.export import export
 
 peft = pytest.importorskip("peft", reason="of the extra train")
@@ -45,11 +48,11 @@ def test_peft_and_agentmem_read_the_same_model_from_it(base: Path, tmp_path: Pat
         assert (ours(ids).logits - plain).abs().max() > 0.01
 
 
-def test_three_files_without_pickle_and_as_peft_writes_them(base: Path, tmp_path: Path) -> None:
+def test_four_files_without_pickle_and_as_peft_writes_them(base: Path, tmp_path: Path) -> None:
     checkpoint = write_tiny_adapter(tmp_path / "run", base)
     out = export(checkpoint, tmp_path / "out", base="smollm2-135m", about=ABOUT)
     assert sorted(path.name for path in out.iterdir()) == [
-        "README.md", "adapter_config.json", "adapter_model.safetensors"]  # fmt: skip
+        "README.md", "adapter_config.json", "adapter_model.safetensors", "agentmem.json"]  # fmt: skip
     ours, theirs = (json.loads((place / "adapter_config.json").read_text()) for place in (out, checkpoint))
     assert ours["base_model_name_or_path"] == "smollm2-135m" and ours["inference_mode"] is True
     assert {**ours, "base_model_name_or_path": ""} == {**theirs, "base_model_name_or_path": ""}
@@ -61,6 +64,22 @@ def test_three_files_without_pickle_and_as_peft_writes_them(base: Path, tmp_path
     assert str(tmp_path) not in "".join(path.read_text("utf-8", "replace") for path in out.iterdir())
     again = export(checkpoint, out, base="smollm2-135m", about={})
     assert again == out and "Not measured." in (out / "README.md").read_text()
+
+
+def test_the_action_space_goes_with_the_adapter(base: Path, tmp_path: Path) -> None:
+    checkpoint = write_tiny_adapter(tmp_path / "run", base)
+    keep_actions(Rewrite(memory_tokens=64), checkpoint)
+    out = export(checkpoint, tmp_path / "out", base=str(base), about={})
+    card = (out / "README.md").read_text()
+    assert 'agentmem_actions: "rewrite"\n' in card and "the whole memory" in card and "policy.rewrite.Rewrite" in card
+    served = load_trained(out, device="cpu")
+    assert served.actions == Rewrite(memory_tokens=64)
+    policies = [served, load_trained(out, device="cpu")]
+    writers = [policy._writer for policy in policies if isinstance(policy._writer, AdaptedModel)]
+    assert len(writers) == 2 and writers[0].writer is writers[1].writer  # loaded once
+    (checkpoint / "agentmem.json").unlink()  # an adapter from before there was a choice
+    again = export(checkpoint, out, base=str(base), about={})
+    assert load_trained(again).actions == EDITS and 'agentmem_actions: "edits"\n' in (out / "README.md").read_text()
 
 
 def test_the_card_says_what_it_is_and_how_to_use_it(base: Path, tmp_path: Path) -> None:

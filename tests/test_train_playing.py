@@ -21,7 +21,8 @@ from agentmem.models.fake import FakeEmbedder
 from agentmem.models.likelihood import load_causal
 from agentmem.models.sampling import prompt_ids
 from agentmem.policy import Observation
-from agentmem.policy.trained import edit_prompt
+from agentmem.policy.actions import EDITS
+from agentmem.policy.rewrite import Rewrite
 from agentmem.session import make_session
 from agentmem.train.adapters import Adapted
 from agentmem.train.answerers import CausalAnswerer, EmbeddingAnswerer, conversation
@@ -81,7 +82,7 @@ def test_what_is_played_is_what_is_served(tokenizer):
     own = recorder(tokenizer, "=")
     [group] = Histories([history()], own, Mix({"edits": 1.0}), chunk_tokens=20).play([0], 1, random.Random(0))
     session = history().sessions[0]
-    messages, _ = edit_prompt(Observation(memories=(), session=session, today=date(2026, 1, 1)))
+    messages, _ = EDITS.prompt(Observation(memories=(), session=session, today=date(2026, 1, 1)))
     assert list(group.trajectories[0].steps[0].prompt_ids) == prompt_ids(tokenizer, messages)
 
 
@@ -119,6 +120,80 @@ def test_with_an_embedder_proposals_are_reconciled(tokenizer):
                           chunk_tokens=20)  # fmt: skip
         world.play([0], 1, random.Random(0))
         assert seen == [kept]
+
+
+# -- the other action space
+
+FIRST_LINES = "preference: Likes tea.\nfact: Lives in Lyon.\nEND"
+SECOND_LINES = "fact: Lives in Porto.\npreference: Likes tea.\nEND"
+
+
+def rewriter(tokenizer, *answers: str, memory_tokens: int = 64) -> Recorder:
+    plain = recorder(tokenizer, *answers)
+    return Recorder(plain._sampler, tokenizer, [STOP], 200, actions=Rewrite(memory_tokens))
+
+
+@pytest.mark.parametrize("embedder", [None, FakeEmbedder()])
+def test_equivalent_answers_come_to_the_same_memory_and_reward_in_both_action_spaces(tokenizer, embedder):
+    weights = {"value_recall": 1.0, "forgotten": 0.5, "edits": -0.1, "unreadable": -1.0, "unfaithful": -1.0,
+               "oversize": -1.0, "memory": 0.0}  # fmt: skip
+    for answers, lines in (
+        ((FIRST, SECOND), (FIRST_LINES, SECOND_LINES)),
+        ((FIRST, "="), (FIRST_LINES, FIRST_LINES)),
+        (("=", "="), ("END", "END")),
+        (("nothing here", SECOND[:20]), ("fact: cut", "fact: Lives in Porto.")),
+    ):
+        kept, rewarded = [], []
+        for own in (recorder(tokenizer, *answers), rewriter(tokenizer, *lines)):
+            keeps = {
+                "memory": lambda ended, kept=kept: (
+                    kept.append(
+                        sorted((memory.kind, memory.text, memory.evidence[0].session) for memory in ended.memories)
+                    )
+                    or 1.0
+                )
+            }
+            world = Histories(
+                [history((TEA, HOME, LYON))], own, Mix(weights, keeps), embedder=embedder, chunk_tokens=20
+            )
+            [group] = world.play([0], 1, random.Random(0))
+            rewarded.append((group.trajectories[0].reward, group.trajectories[0].parts))
+        assert kept[0] == kept[1] and rewarded[0] == rewarded[1]
+
+
+def test_a_rewrite_is_played_as_it_is_served(tokenizer):
+    own = rewriter(tokenizer, FIRST_LINES, SECOND_LINES)
+    world = Histories([history()], own, Mix({"value_recall": 1.0}), chunk_tokens=20)
+    one, two = world.play([0], 1, random.Random(0))[0].trajectories[0].steps
+    observation = Observation(memories=(), session=history().sessions[0], today=date(2026, 1, 1))
+    assert list(one.prompt_ids) == prompt_ids(tokenizer, Rewrite(64).prompt(observation)[0])
+    assert "Memory:\npreference: Likes tea.\nfact: Lives in Lyon.\n" in two.prompt and two.text == SECOND_LINES
+
+
+def test_a_cut_rewrite_is_unreadable_and_loses_nothing(tokenizer):
+    kept = []
+    keeps = {"memory": lambda ended: kept.append(len(ended.memories)) or 1.0}
+    own = rewriter(tokenizer, FIRST_LINES, "preference: Likes tea.\n")
+    world = Histories([history()], own, Mix({"memory": 1.0, "unreadable": -1.0}, keeps), chunk_tokens=20)
+    [one] = world.play([0], 1, random.Random(0))[0].trajectories
+    assert kept == [2] and one.parts["unreadable"] == 0.5 and "may be cut" in one.steps[1].notes[0]
+
+
+def test_dropped_lines_that_nobody_spoke_of_are_unfaithful(tokenizer):
+    own = rewriter(tokenizer, FIRST_LINES, "END")
+    world = Histories([history()], own, Mix({"unfaithful": 1.0, "edits": 1.0}), chunk_tokens=20)
+    [one] = world.play([0], 1, random.Random(0))[0].trajectories
+    assert one.parts == {"unfaithful": 0.5, "edits": 2.0}  # two of four changes: tea and Lyon are not in "Porto"
+
+
+def test_the_budget_of_the_memory_is_that_of_the_actions(tokenizer):
+    parts = []
+    for own in (recorder(tokenizer, FIRST, "="), rewriter(tokenizer, FIRST_LINES, FIRST_LINES, memory_tokens=4)):
+        world = Histories([history()], own, Mix({"oversize": -1.0}), chunk_tokens=20)
+        parts.append(world.play([0], 1, random.Random(0))[0].trajectories[0].parts["oversize"])
+    assert parts == [0.0, 1.0]  # "- Likes tea.\n- Lives in Lyon." has 8 estimated tokens
+    with pytest.raises(ConfigError, match="max_tokens 200: the actions 'rewrite' write a memory of up to 512 tokens"):
+        rewriter(tokenizer, "END", memory_tokens=512)
 
 
 # -- rewards

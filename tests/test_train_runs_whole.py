@@ -12,6 +12,9 @@ pytest.importorskip("trl", reason="needs the extra train")
 
 from agentmem.cli import app
 from agentmem.errors import ConfigError, TrainingDataError
+from agentmem.policy.actions import actions_of
+from agentmem.policy.rewrite import Rewrite
+from agentmem.policy.trained import load_trained
 from agentmem.train.histories import read_examples
 from agentmem.train.recipes import RFTRecipe, read_recipe
 from agentmem.train.rft import Setup, rft
@@ -116,6 +119,47 @@ def test_from_data_to_a_policy_in_use(data, base, started, tmp_path):
     assert done.exit_code == 0, done.output
 
 
+def test_the_same_examples_teach_a_rewrite(data, base):
+    from transformers import AutoTokenizer
+
+    tokenizer, stop = AutoTokenizer.from_pretrained(base), SPECIAL.index(END)
+    learned = [tokenizer.decode([token for token in taught(example, tokenizer, stop, Rewrite()).labels if token >= 0])
+               for example in read_examples(data).edits]  # fmt: skip
+    assert learned == [
+        "preference: Likes tea.\nfact: Lives in Porto.\nEND" + END,
+        "fact: Lives in Rome.\npreference: Likes tea.\nEND" + END,
+        "fact: Lives in Rome.\npreference: Likes tea.\npreference: Hates beer.\nEND" + END,
+        "fact: Lives in Rome.\npreference: Likes tea.\nEND" + END,
+    ]
+
+
+def test_a_policy_that_rewrites_from_data_to_use(data, base, started, tmp_path):
+    """All that leaves training says what it writes, and is served so."""
+    cold = tmp_path / "sft"
+    run("sft", data, "--base", base, "--out", cold, "--actions", "rewrite", "--epochs", 1, "--set", "rank=4",
+        "--set", "memory_tokens=32")  # fmt: skip
+    assert actions_of(cold / "policy") == Rewrite(32)
+    out = tmp_path / "rft"
+    words = ["rft", data, "--base", base, "--out", out, "--actions", "rewrite", "--memory-tokens", 32,
+             "--reward", "unreadable=-1", "--reward", "oversize=-1", *QUICK,
+             "--set", "rollouts.max_tokens=40"]  # fmt: skip
+    run(*words, "--start", cold / "policy")
+    settings = json.loads((out / "config.json").read_text("utf-8"))["settings"]
+    assert (settings["actions"], settings["memory_tokens"]) == ("rewrite", 32)
+    assert {"reward/part/unreadable", "reward/part/oversize"} <= read_metrics(out)[0].keys()
+    sampled = next((out / "trajectories").glob("*.md")).read_text("utf-8")
+    assert "Memory now:" in sampled and "the memory stays as it is" in sampled  # a random model writes no END
+    assert load_trained(out / "checkpoints" / "iteration-00001").actions == Rewrite(32)
+    exported = tmp_path / "policy"
+    run("export", out, "--out", exported)
+    done = CliRunner().invoke(
+        app, ["observe", "--policy", str(exported), "--root", str(tmp_path / "memories"), "-"],
+        input=json.dumps([{"role": "user", "content": "I love tea."}]), catch_exceptions=False)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    other = CliRunner().invoke(app, ["train", *map(str, words), "--start", str(started / "policy")])
+    assert other.exit_code == 1 and "was trained for the actions 'edits'" in " ".join(other.output.split())
+
+
 @pytest.mark.parametrize("credit", ["outcome", "oprl"])
 def test_a_resumed_run_is_the_uninterrupted_one(data, base, tmp_path, credit):
     recipe = RFTRecipe.model_validate(
@@ -181,6 +225,8 @@ def test_a_reward_that_fails_marks_its_trajectory(data, base, tmp_path):
         (["--start", "nowhere"], "nowhere"),
         (["--set", "rate.x=1", "--set", "rate.x.y=1"], "rate.x holds no settings"),
         (["--answerer", "nobody"], "nobody"),
+        (["--actions", "magic"], "choose edits or rewrite"),
+        (["--actions", "rewrite"], "rollouts.max_tokens 128: the actions 'rewrite' write a memory of up to 512 tokens"),
     ],
 )
 def test_wrong_settings_are_one_line(data, base, tmp_path, words, said):

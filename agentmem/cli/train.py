@@ -22,6 +22,10 @@ _Base = Annotated[str, typer.Option("--base", metavar="NAME", help="Frozen model
 _Set = Annotated[
     list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as rollouts.group=4; may be repeated.")
 ]
+_Actions = Annotated[
+    str,
+    typer.Option("--actions", metavar="NAME", help="What the policy writes: edits, or rewrite (the memory)."),
+]
 _Resume = Annotated[bool, flag("--resume", help="Go on with the run in --out.")]
 _Answerer = Annotated[
     str, typer.Option("--answerer", metavar="NAME", help="Who answers probes: base, embeddings, or a model.")
@@ -70,16 +74,17 @@ def sft(
     out: _Out = Path("runs/sft"),
     base: _Base = "smollm2-135m",
     epochs: Annotated[float, typer.Option(help="Passes over the examples.")] = 2.0,
+    actions: _Actions = "edits",
     settings: _Set = [],  # noqa: B006  typer makes a new list each time
     resume: _Resume = False,
 ) -> None:
-    """Cold start: teach a model to write the edits of examples (TRL's SFTTrainer, LoRA)."""
+    """Cold start: teach a model to write the edits of examples, or the memory after them (TRL's SFTTrainer, LoRA)."""
     _needs_extra()
     from agentmem.train.histories import read_examples
     from agentmem.train.recipes import SFTRecipe, read_recipe
     from agentmem.train.sft import sft
 
-    changes = {"base": base, "epochs": epochs, **_changes(settings)}
+    changes = {"base": base, "epochs": epochs, "actions": actions, **_changes(settings)}
     folder = sft(read_examples(data).edits, out, read_recipe(SFTRecipe, None, changes), resume=resume)
     _told(common, folder, f"The adapter is in {folder}; try it with: agentmem chat --policy {folder}")
 
@@ -98,7 +103,11 @@ def rft(  # noqa: PLR0913  each is an option
     ] = [],  # noqa: B006
     answerer: _Answerer = "base",
     chunk_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens that are read at once.")] = 2048,
-    constrained: Annotated[bool, flag("--constrained", help="Hold rollouts to the edit grammar.")] = False,
+    actions: _Actions = "edits",
+    memory_tokens: Annotated[
+        int | None, typer.Option("--memory-tokens", metavar="N", help="That the memory should stay within.")
+    ] = None,
+    constrained: Annotated[bool, flag("--constrained", help="Hold rollouts to the grammar of the actions.")] = False,
     settings: _Set = [],  # noqa: B006
     resume: _Resume = False,
 ) -> None:
@@ -111,7 +120,7 @@ def rft(  # noqa: PLR0913  each is an option
     changes = _changes(settings) | ({"credit": credit} if credit else {})
     setup = Setup(
         base=base, start=start, rewards=_weights(reward) or REWARDS, answerer=answerer, chunk_tokens=chunk_tokens,
-        constrained=constrained,
+        actions=actions, memory_tokens=memory_tokens, constrained=constrained,
     )  # fmt: skip
     folder = rft(read_examples(data), out, read_recipe(RFTRecipe, recipe, changes), setup, resume=resume)
     _told(common, folder, f"The run is in {folder}: open index.html, then: agentmem train export {folder} --out DIR")

@@ -176,7 +176,7 @@ def format_edit(edit: Edit) -> str:
 
 # -- the grammar, for constrained decoding ---------------------------------------------------------------------------
 
-_BLANK = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+BLANK = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """Nothing but these would be an empty text or quote (`str.strip`)."""
 _RULES = rf"""
 root ::= "=" "\n"? | line+
@@ -186,10 +186,10 @@ update ::= "~ " alias (" " alias)* ": " (when " => ")? when
 close ::= "- " alias
 forget ::= "x" (" " alias)?
 quotes ::= (" | " quote)+
-text ::= [^|{_BLANK}] [^|\x00-\x1f\x7f]*
-when ::= [^|={_BLANK}] [^|=\x00-\x1f\x7f]*
+text ::= [^|{BLANK}] [^|\x00-\x1f\x7f]*
+when ::= [^|={BLANK}] [^|=\x00-\x1f\x7f]*
 quote ::= "\"" first char* "\""
-first ::= [^"\\{_BLANK}] | "\\" ["\\/]
+first ::= [^"\\{BLANK}] | "\\" ["\\/]
 char ::= [^"\\\x00-\x1f] | "\\" ["\\/bfnrt]
 day ::= " @" (year "-" month | leap "-02-29")
 year ::= [12] [0-9] [0-9] [0-9]

@@ -68,13 +68,17 @@ _WEAK = set(
 
 def asks_to_forget(quote: str, chance: NDArray[np.float32]) -> bool:
     """Whether a sentence asks that something of the user be forgotten."""
+    if not worded_as_request(quote):
+        return False
+    # said in so many words: no probability is asked
+    return _FORGET_MINE.search(quote) is not None or float(chance[LABELS.index("forget")]) >= FORGET_AT
+
+
+def worded_as_request(quote: str) -> bool:
+    """Whether a sentence has the words of a request to forget; not all that have them are one."""
     if _KEEP.search(quote) or _TOLD_OF.search(quote):  # "don't forget …" asks for the very opposite
         return False
-    if _FORGET_MINE.search(quote):  # said in so many words: no probability is asked
-        return True
-    if not (TO_FORGET.search(quote) and _REQUEST.search(quote)):
-        return False
-    return float(chance[LABELS.index("forget")]) >= FORGET_AT
+    return bool(_FORGET_MINE.search(quote) or (TO_FORGET.search(quote) and _REQUEST.search(quote)))
 
 
 def what(quote: str) -> str:

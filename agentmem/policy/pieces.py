@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from agentmem.errors import OutputError
 from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.edits import parse_edits
 from agentmem.policy.resolve import ASSISTANT_CHARS
@@ -55,6 +56,14 @@ def read_answer(answer: str, aliases: Collection[str]) -> Proposal:
     unseen = tuple(edit for edit in edits if set(edit.aliases) - set(aliases))
     problems += tuple(f"no memory called {' '.join(edit.aliases)} was shown" for edit in unseen)
     return Proposal(edits=tuple(edit for edit in edits if edit not in unseen), raw=answer, problems=problems)
+
+
+def read_edits(answer: str, aliases: Collection[str]) -> Proposal:
+    """`read_answer`, where an answer that cannot be read at all is a problem of its proposal."""
+    try:
+        return read_answer(answer, aliases)
+    except OutputError as error:
+        return Proposal(raw=answer, problems=(str(error),))
 
 
 def joined(first: Proposal, second: Proposal) -> Proposal:

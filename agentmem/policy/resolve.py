@@ -58,37 +58,40 @@ def aliases_of(observation: Observation) -> dict[str, str]:
 
 def render_observation(observation: Observation) -> tuple[str, dict[str, str]]:
     """What a policy reads, and the aliases it may use: the memory in short form, then the new messages."""
-    by_id = {memory.id: memory for memory in observation.memories}
-    aliases = aliases_of(observation)
-    shown = _most_relevant({alias: by_id[id] for alias, id in aliases.items()}, observation)
+    shown = shown_memories(observation)
     lines = [f"{alias}: {full_text(memory)}" for alias, memory in shown.items()]
-    if len(shown) < len(aliases):
-        lines.append(f"({len(aliases) - len(shown)} more are not shown)")
-    day = observation.session.date or observation.today
-    head = "Memory:\n" + ("\n".join(lines) or "(empty)") + f"\n\nConversation of {day.isoformat()}:\n"
-    return head + "\n".join(_turns(observation)), {alias: aliases[alias] for alias in shown}
+    if len(shown) < len(observation.memories):
+        lines.append(f"({len(observation.memories) - len(shown)} more are not shown)")
+    head = "Memory:\n" + ("\n".join(lines) or "(empty)") + "\n\n"
+    return head + conversation(observation), {alias: memory.id for alias, memory in shown.items()}
 
 
-def _turns(observation: Observation) -> list[str]:
-    """The new messages, after the one before them for context."""
+def conversation(observation: Observation) -> str:
+    """The new messages as a policy reads them, after the one before them for context."""
     first = max(observation.start - 1, 0)
-    lines = []
+    day = observation.session.date or observation.today
+    lines = [f"Conversation of {day.isoformat()}:"]
     for message in observation.session.messages[first:]:
         said = message.content
         if message.role != "user" and len(said) > ASSISTANT_CHARS:
             said = said[: ASSISTANT_CHARS // 2] + " […] " + said[-ASSISTANT_CHARS // 2 :]
         lines.append(f"{message.role}: {said}")
-    return lines
+    return "\n".join(lines)
 
 
-def _most_relevant(memories: Mapping[str, Memory], observation: Observation) -> dict[str, Memory]:
-    """As many as fit MEMORY_TOKENS, those first that share the most words with the new messages; in file order."""
+def shown_memories(observation: Observation, tokens: int = MEMORY_TOKENS) -> dict[str, Memory]:
+    """By alias, as many memories as fit `tokens`, in file order.
+
+    Those go first that share the most words with the new messages.
+    """
+    by_id = {memory.id: memory for memory in observation.memories}
+    memories = {alias: by_id[id] for alias, id in aliases_of(observation).items()}
     costs = {alias: count_tokens(full_text(memory)) + 3 for alias, memory in memories.items()}
-    if sum(costs.values()) <= MEMORY_TOKENS:
-        return dict(memories)
+    if sum(costs.values()) <= tokens:
+        return memories
     said = {word for message in observation.session.messages[observation.start :] for word in words(message.content)}
     shared = {alias: len(said & set(words(full_text(memory)))) for alias, memory in memories.items()}
-    left, chosen = MEMORY_TOKENS, set()
+    left, chosen = tokens, set()
     for alias in sorted(memories, key=lambda alias: -shared[alias]):
         if costs[alias] <= left:
             left -= costs[alias]
@@ -134,6 +137,8 @@ def _to_op(
     if unknown:
         raise ValueError(f"no memory is called {unknown[0]}")
     ids = tuple(dict.fromkeys(aliases[alias] for alias in edit.aliases))
+    if not edit.quotes:  # of a rewrite, which quotes nobody
+        raise ValueError("nothing that the user says here supports it")
     evidence = tuple(find_evidence(quote, observation, edit.inferred) for quote in edit.quotes)
     day = edit.day or observation.session.date_of(evidence[0].turn) or observation.today
     if edit.sign == "-":

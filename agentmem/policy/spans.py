@@ -91,7 +91,7 @@ def statements(message: str) -> list[Span]:
     """
     text = _blank(_blank(message, _FENCE), _QUOTED)
     spans: list[Span] = []
-    for span in _sentences(_without_pastes(text)):
+    for span in sentences(_without_pastes(text)):
         said = text[span.start : span.end]
         words = said.split()
         if not 2 <= len(words) <= MAX_WORDS or _CODE_LINE.search(said) or not re.search(r"[^\W\d_]{2}", said):
@@ -142,7 +142,8 @@ def _without_pastes(text: str) -> str:
     return result + "\n" * (len(text) - len(result))
 
 
-def _sentences(text: str) -> list[Span]:
+def sentences(text: str) -> list[Span]:
+    """All sentences of a text, in order, without the blanks and marks around them."""
     spans: list[Span] = []
     start = 0
     for match in _END.finditer(text):

@@ -1,4 +1,4 @@
-"""TrainedPolicy: a model fine-tuned by `agentmem train` writes the edits. What is trained is what is served."""
+"""TrainedPolicy: a model that `agentmem train` fine-tuned keeps the memory. What is trained is what is served."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from agentmem.errors import OutputError
+from agentmem.policy.actions import EDITS, Actions, actions_of
 from agentmem.policy.base import Observation, Proposal
-from agentmem.policy.edits import grammar
-from agentmem.policy.pieces import joined, pieces, read_answer
-from agentmem.policy.resolve import render_observation
-from agentmem.prompts import render
+from agentmem.policy.pieces import joined, pieces
 
 CHUNK_TOKENS = 1000
 """New messages of one prompt: a small model reads a short text better, and memory and answer need their place too."""
@@ -33,52 +30,40 @@ class Writer(Protocol):
         ...
 
 
-def edit_prompt(observation: Observation) -> tuple[list[dict[str, str]], list[str]]:
-    """The chat messages that ask for the edits of one observation, and the aliases that the answer may use."""
-    text, aliases = render_observation(observation)
-    messages = [{"role": "system", "content": render("edits")}, {"role": "user", "content": f"{text}\nEdits:"}]
-    return messages, list(aliases)
-
-
 class TrainedPolicy:
-    """Asks a fine-tuned model for the edits, once: all pieces of all observations are one batch.
+    """Asks a fine-tuned model once: all pieces of all observations are one batch.
 
     Args:
         writer: the model.
         name: for the journal.
         chunk_tokens: new messages of one prompt, at most; a longer conversation is read piece by piece.
+        actions: what the model writes, and how it is asked for it.
     """
 
-    def __init__(self, writer: Writer, name: str = "trained", *, chunk_tokens: int = CHUNK_TOKENS) -> None:
+    def __init__(
+        self, writer: Writer, name: str = "trained", *, chunk_tokens: int = CHUNK_TOKENS, actions: Actions = EDITS
+    ) -> None:
         self.name = name
+        self.actions = actions
         self._writer = writer
         self._chunk_tokens = chunk_tokens
 
     def propose(self, observations: Sequence[Observation], /) -> list[Proposal]:
         """One proposal an observation. An answer that cannot be read is a problem of its proposal, no error."""
-        places, prompts, aliases = [], [], []
-        for place, observation in enumerate(observations):
-            for piece in pieces(observation, self._chunk_tokens):
-                messages, names = edit_prompt(piece)
-                places.append(place)
-                prompts.append(messages)
-                aliases.append(names)
+        parts = [(place, piece) for place, whole in enumerate(observations)
+                 for piece in pieces(whole, self._chunk_tokens)]  # fmt: skip
+        asked = [self.actions.prompt(piece) for _, piece in parts]
+        answers = self._writer.write([messages for messages, _ in asked], [names for _, names in asked])
         proposals = [Proposal() for _ in observations]
-        answers = self._writer.write(prompts, aliases)
-        for place, answer, names in zip(places, answers, aliases, strict=True):
-            proposals[place] = joined(proposals[place], _read(answer, names))
+        for (place, piece), answer, (_, names) in zip(parts, answers, asked, strict=True):
+            proposals[place] = joined(proposals[place], self.actions.read(answer, piece, names))
         return proposals
 
 
-def _read(answer: str, aliases: Sequence[str]) -> Proposal:
-    try:
-        return read_answer(answer, aliases)
-    except OutputError as error:
-        return Proposal(raw=answer, problems=(str(error),))
-
-
 def load_trained(folder: Path, *, cache: Path | None = None, device: str | None = None) -> TrainedPolicy:
-    """The policy of a trained adapter; its weights are loaded when it first reads something.
+    """The policy of a trained adapter, in the action space it was trained for.
+
+    Its weights are loaded when it first reads something.
 
     Args:
         folder: with adapter_config.json and adapter_model.safetensors, or with one folder that has them.
@@ -89,6 +74,8 @@ def load_trained(folder: Path, *, cache: Path | None = None, device: str | None 
         ConfigError: no adapter lies there, or none that can be used.
     """
     from agentmem.models.adapted import AdaptedModel
+    from agentmem.models.lora import adapter_folder
 
-    writer = AdaptedModel(folder, grammar=grammar, cache=cache, device=device)
-    return TrainedPolicy(writer, name=f"trained:{folder.resolve().name}")
+    actions = actions_of(adapter_folder(folder))
+    writer = AdaptedModel(folder, grammar=actions.grammar, cache=cache, device=device, max_tokens=actions.max_tokens)
+    return TrainedPolicy(writer, name=f"trained:{folder.resolve().name}", actions=actions)

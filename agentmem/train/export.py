@@ -8,16 +8,17 @@ from pathlib import Path
 
 from agentmem.errors import ConfigError, ModelError, boundary
 from agentmem.models.lora import CONFIG, WEIGHTS, LoraAdapter, adapter_config, adapter_folder, read_adapter
+from agentmem.policy.actions import FILE, Actions, actions_of, keep_actions
 
 CARD = "README.md"
 
 
 def export(checkpoint: Path, out: Path, *, base: str, about: Mapping[str, object]) -> Path:
-    """Write the policy's adapter of a checkpoint into `out`: its settings, its weights as safetensors, a model card.
+    """Write the policy's adapter of a checkpoint into `out`: settings, weights, action space, model card.
 
     Args:
         checkpoint: folder that PEFT's `save_pretrained` wrote; the adapter may lie in a folder of its name.
-        out: folder; made where there is none, and its three files replaced where there are.
+        out: folder; made where there is none, and its four files replaced where there are.
         base: name of the base, as `agentmem.models.adapted.base_path` takes it; no path, which others do not have.
         about: for the card, all of it optional: `name`, `data` (what it was trained on), `method`, `numbers` (what was
             measured: name -> value), `limits`, `licence`, `base_licence`.
@@ -36,7 +37,7 @@ def export(checkpoint: Path, out: Path, *, base: str, about: Mapping[str, object
     folder = adapter_folder(checkpoint)
     if out.resolve() == folder.resolve():
         raise ConfigError(f"export: {out} is the checkpoint itself; name another folder")
-    adapter = read_adapter(folder)
+    adapter, actions = read_adapter(folder), actions_of(folder)
     config = {**adapter_config(folder), "base_model_name_or_path": base, "inference_mode": True}
     tensors = {}
     for layer, (a_RI, b_OR) in sorted(adapter.low_rank.items()):
@@ -46,14 +47,15 @@ def export(checkpoint: Path, out: Path, *, base: str, about: Mapping[str, object
         out.mkdir(parents=True, exist_ok=True)
         save_file(tensors, out / WEIGHTS, metadata={"format": "pt"})
         (out / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
-        (out / CARD).write_text(_card(out.resolve().name, base, adapter, about), "utf-8")
+        keep_actions(actions, out)
+        (out / CARD).write_text(_card(out.resolve().name, base, adapter, actions, about), "utf-8")
     return out
 
 
 _ABOUT = ("name", "data", "method", "numbers", "limits", "licence", "base_licence")
 
 
-def _card(folder: str, base: str, adapter: LoraAdapter, about: Mapping[str, object]) -> str:
+def _card(folder: str, base: str, adapter: LoraAdapter, actions: Actions, about: Mapping[str, object]) -> str:
     """The model card, with YAML before it as model hubs read it."""
     name = str(about.get("name") or folder)
     rank = next(iter(adapter.low_rank.values()))[0].shape[0]
@@ -63,7 +65,7 @@ def _card(folder: str, base: str, adapter: LoraAdapter, about: Mapping[str, obje
         "Training data": str(about.get("data") or "Not stated."),
         "Training": str(about.get("method") or "Not stated."),
         "Numbers": _numbers(about.get("numbers")),
-        "Use": _use(folder, base),
+        "Use": _use(folder, base, actions),
         "Limits": str(about.get("limits") or _LIMITS),
         "Licence": str(about.get("licence") or _NO_LICENCE),
     }
@@ -73,6 +75,7 @@ def _card(folder: str, base: str, adapter: LoraAdapter, about: Mapping[str, obje
         "license": str(about.get("licence") or "unknown"),
         "pipeline_tag": "text-generation",
         "tags": ["agentmem", "lora", "memory"],
+        "agentmem_actions": actions.name,
     }
     head = "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in front.items())
     text = f"""---
@@ -80,14 +83,19 @@ def _card(folder: str, base: str, adapter: LoraAdapter, about: Mapping[str, obje
 
 # {name}
 
-A memory policy for agentmem: it reads what is known of a user and a conversation, and writes edits of the memory, each
-with the user's own words. A LoRA of rank {rank} over {len(adapter.low_rank)} layers of its base ({size:,} weights).
+A memory policy for agentmem: it reads what is known of a user and a conversation, and writes {_WRITES[actions.name]}
+A LoRA of rank {rank} over {len(adapter.low_rank)} layers of its base ({size:,} weights).
 """
     return text + "".join(f"\n## {title}\n\n{body.strip()}\n" for title, body in sections.items())
 
 
+_WRITES = {
+    "edits": "edits of the memory,\neach with the user's own words.",
+    "rewrite": "the whole memory\nanew, which is read as edits.",
+}
+
 _LIMITS = """It errs: it misses what is only hinted at, and may write down what the user did not mean. agentmem refuses
-an edit whose quote is in no message of the user, keeps the quote beside each memory, and every change can be undone."""
+a change that no words of the user support, keeps these words beside each memory, and every change can be undone."""
 
 _NO_LICENCE = "Not stated yet. Name one before you share this; it must agree with those of the base and the data."
 
@@ -109,7 +117,13 @@ def _base_licence(base: str) -> str:
     return f"{known.licence} ({known.notice})" if known else "not stated; see its own card"
 
 
-def _use(folder: str, base: str) -> str:
+_LANGUAGE = {
+    "edits": "`agentmem.policy.actions.EDITS`, and answers are in the action language of\n`agentmem/policy/edits.py`.",
+    "rewrite": "`agentmem.policy.rewrite.Rewrite`, and answers are lines as in\n`agentmem/policy/rewrite.py`.",
+}
+
+
+def _use(folder: str, base: str, actions: Actions) -> str:
     """How to serve it, with agentmem and without."""
     return f"""In agentmem, which fetches the base and merges the adapter into it:
 
@@ -134,5 +148,4 @@ model, tokenizer = load_causal(base_path("{base}"))  # the weights it was traine
 model = PeftModel.from_pretrained(model, "{folder}")
 ```
 
-Prompts are those of `agentmem.policy.trained.edit_prompt`, and answers are in the action language of
-`agentmem/policy/edits.py`."""
+Prompts are those of {_LANGUAGE[actions.name]} `{FILE}` says so, and agentmem reads it."""

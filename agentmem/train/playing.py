@@ -1,7 +1,8 @@
-"""Where a memory policy is trained: it reads a history chunk by chunk and edits a memory, then questions are asked.
+"""Where a memory policy is trained: it reads a history chunk by chunk and keeps a memory, then questions are asked.
 
-It is the policy, the resolving of edits and the reconciling that the agent serves with; only the store is left out: a
-memory that lives for one trajectory needs no disk. The questions come afterwards: no prompt of the policy holds one.
+It is the policy in its action space, the resolving of edits and the reconciling that the agent serves with; only the
+store is left out: a memory that lives for one trajectory needs no disk. The questions come afterwards: no prompt of the
+policy holds one.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from agentmem.errors import ConfigError
 from agentmem.memory import Memory
 from agentmem.models.embed import Embedder
 from agentmem.models.sampling import answer_text, prompt_ids
 from agentmem.policy import Observation, Proposal, TrainedPolicy
-from agentmem.policy.edits import grammar
+from agentmem.policy.actions import EDITS, Actions
 from agentmem.policy.resolve import to_ops
 from agentmem.reconcile import carry_out, reconcile
 from agentmem.route import count_tokens
 from agentmem.train.answerers import Answerer
 from agentmem.train.histories import History
-from agentmem.train.rewards import Asked, Ended, Mix, memory_text
+from agentmem.train.rewards import BUDGET, Asked, Ended, Mix, memory_text
 from agentmem.train.samplers import Sampler
 from agentmem.train.splits import CHUNK_TOKENS, Chunk, chunks
 from agentmem.train.values import Group, Step, Trajectory
@@ -39,13 +41,23 @@ class Recorder:
         tokenizer: of the model, with a chat template.
         stops: tokens that end an answer.
         max_tokens: of one answer.
-        constraint: holds answers to the edit grammar, as agentmem.models.sampling.Constraint does; None for none. The
+        constraint: holds answers to the grammar, as agentmem.models.sampling.Constraint does; None for none. The
             probabilities that are trained on are those of the whole vocabulary either way.
+        actions: what the policy writes.
+
+    Raises:
+        ConfigError: an answer cannot be as long as the actions need it.
     """
 
     def __init__(
-        self, sampler: Sampler, tokenizer: Any, stops: Sequence[int], max_tokens: int, constraint: Any = None
-    ) -> None:
+        self, sampler: Sampler, tokenizer: Any, stops: Sequence[int], max_tokens: int, constraint: Any = None,
+        actions: Actions = EDITS,
+    ) -> None:  # fmt: skip
+        if max_tokens < actions.least_tokens:
+            raise ConfigError(f"rollouts.max_tokens {max_tokens}: the actions {actions.name!r} write a memory of up to "
+                              f"{actions.least_tokens} tokens, and what is cut changes nothing; raise it to "
+                              f"{actions.max_tokens}, or lower memory_tokens")  # fmt: skip
+        self.actions = actions
         self._sampler, self._tokenizer, self._stops = sampler, tokenizer, frozenset(stops)
         self._max_tokens, self._constraint = max_tokens, constraint
         self.rng = random.Random(0)
@@ -53,6 +65,7 @@ class Recorder:
         """Of the last `write`, one a prompt."""
 
     def write(self, prompts: Sequence[Sequence[Mapping[str, str]]], aliases: Sequence[Sequence[str]], /) -> list[str]:
+        grammar = self.actions.grammar
         ids = [prompt_ids(self._tokenizer, messages) for messages in prompts]
         held = [self._constraint.processor([grammar(names) for names in aliases])] if self._constraint else []
         written = self._sampler.sample(ids, self._max_tokens, self.rng, held)
@@ -105,7 +118,8 @@ class Histories:
     ) -> None:
         self.histories = histories
         self._recorder, self._rewards, self._answerer, self._embedder = recorder, rewards, answerer, embedder
-        self._policy = TrainedPolicy(recorder, chunk_tokens=_WHOLE)
+        self._policy = TrainedPolicy(recorder, chunk_tokens=_WHOLE, actions=recorder.actions)
+        self._budget = recorder.actions.memory_tokens or BUDGET
         self._chunks = [chunks(history, chunk_tokens) for history in histories]
 
     def __len__(self) -> int:
@@ -143,7 +157,7 @@ class Histories:
     def _ended(self, play: _Play) -> Trajectory:
         memories = tuple(play.known.values())
         scored = self._rewards(Ended(play.asked, memories, len(play.chunks), play.edits, play.unreadable,
-                                     play.unfaithful, self._answerer))  # fmt: skip
+                                     play.unfaithful, self._answerer, self._budget))  # fmt: skip
         measured = {"edits": play.edits / max(1, len(play.chunks)),
                     "memory_tokens": float(count_tokens(memory_text(memories)))}  # fmt: skip
         about = [f"{asked.probe.question} → {asked.probe.gold}" for asked in play.asked]

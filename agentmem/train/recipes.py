@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentmem.errors import ConfigError
+from agentmem.policy.actions import ActionsName
 from agentmem.train.advantages import Estimator, Pairing, Pool, Scale
 from agentmem.train.losses import Ratio
 
@@ -98,6 +99,10 @@ class SFTRecipe(_Section):
 
     base: str = "smollm2-135m"
     """Name, folder or GGUF file of the frozen model."""
+    actions: ActionsName = "edits"
+    """What the policy learns to write: the edits, or the memory as it is after them."""
+    memory_tokens: int | None = Field(default=None, ge=1)
+    """That the memory should stay within; None is what the actions come with."""
     epochs: float = Field(default=2.0, gt=0)
     batch: int = Field(default=8, ge=1)
     """Examples of one step, over all its passes."""

@@ -58,8 +58,11 @@ class Ended:
     unreadable: int = 0
     """Turns whose answer could not be read at all, or in part."""
     unfaithful: int = 0
-    """Edits whose quote the user did not say, or that name a memory that is not there."""
+    """Edits whose quote the user did not say, or that name a memory that is not there; changes of a rewrite that no
+    sentence of the user's supports."""
     answerer: Answerer | None = None
+    budget: int = BUDGET
+    """Tokens of the memory that are free."""
     kept: dict[str, object] = field(default_factory=dict)
     """Answers by what was asked: several rewards ask the same."""
 
@@ -175,18 +178,18 @@ def edits(ended: Ended) -> float:
 
 
 def unreadable(ended: Ended) -> float:
-    """Share of turns with lines that are no edits; a cost."""
+    """Share of turns with lines that are no edits, or with a rewrite that could not be read or was cut; a cost."""
     return ended.unreadable / max(1, ended.turns)
 
 
 def unfaithful(ended: Ended) -> float:
-    """Share of edits whose quote the user did not say, or that name no memory; a cost."""
+    """Share of edits that the user's words do not support, or that name no memory; a cost."""
     return ended.unfaithful / max(1, ended.edits)
 
 
 def oversize(ended: Ended) -> float:
-    """Tokens of the memory over BUDGET, as a share of it; a cost."""
-    return max(0, count_tokens(memory_text(ended.memories)) - BUDGET) / BUDGET
+    """Tokens of the memory over its budget, as a share of it; a cost."""
+    return max(0, count_tokens(memory_text(ended.memories)) - ended.budget) / ended.budget
 
 
 Reward = Callable[[Ended], float]

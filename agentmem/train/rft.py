@@ -14,6 +14,7 @@ from agentmem.models.adapted import base_path
 from agentmem.models.embed import Remembering, get_embedder
 from agentmem.models.likelihood import load_causal
 from agentmem.models.sampling import constraint, stop_ids
+from agentmem.policy.actions import EDITS, Actions, check_start, get_actions, keep_actions
 from agentmem.train import checkpoints
 from agentmem.train.adapters import Adapted, Which
 from agentmem.train.answerers import Answerer, CausalAnswerer, EmbeddingAnswerer
@@ -48,8 +49,12 @@ class Setup(NamedTuple):
     """Of what the policy reads at once."""
     reconcile: bool = True
     """Hold proposals against what is known, as the agent does."""
+    actions: str = "edits"
+    """What the policy writes: edits, or the whole memory (see agentmem.policy.actions)."""
+    memory_tokens: int | None = None
+    """That the memory should stay within; None is what the actions come with."""
     constrained: bool = False
-    """Hold rollouts to the edit grammar; else the policy learns it by the reward `unreadable`."""
+    """Hold rollouts to the grammar of the actions; else the policy learns it by the reward `unreadable`."""
     rank: int = 16
     device: str | None = None
     dtype: str = "float32"
@@ -83,9 +88,12 @@ def rft(  # noqa: PLR0913
     """
     histories = _histories(examples)
     mix = Mix(setup.rewards, own_rewards)
+    actions = get_actions(setup.actions, setup.memory_tokens)
+    if setup.start:
+        check_start(actions, setup.start)
     accelerator = _accelerator()
     learner, tokenizer = _learner(recipe, setup, accelerator)
-    environment = _environment(histories, learner.adapted, tokenizer, mix, recipe, setup)
+    environment = _environment(histories, learner.adapted, tokenizer, mix, recipe, setup, actions)
     trainer = Trainer(learner, environment, recipe)
     if learner.rank:
         _others(trainer, recipe, out if resume else None)
@@ -93,16 +101,21 @@ def rft(  # noqa: PLR0913
         described = {**recipe.model_dump(), **setup._asdict()}
         may_change = ["iterations", "save_every", "sample_every", "tokens", "device"]
         with RunFolder(out, described, resume=resume, may_change=may_change) as run:
-            train(trainer, run)
+            train(trainer, run, actions)
     if accelerator:  # a process that leaves while others are at work takes them down with it
         accelerator.wait_for_everyone()
         torch.distributed.destroy_process_group()
     return out
 
 
-def train(trainer: Trainer, run: RunFolder) -> None:
+def train(trainer: Trainer, run: RunFolder, actions: Actions = EDITS) -> None:
     """Make the iterations that are left, and keep what they came to in the run's folder."""
     recipe, learner = trainer.recipe, trainer.learner
+
+    def save(folder: Path) -> None:
+        checkpoints.save(learner, folder)
+        keep_actions(actions, folder / "policy")
+
     at, folder = run.latest() or (-1, None)
     if folder is not None:
         checkpoints.read(learner, folder)
@@ -115,12 +128,12 @@ def train(trainer: Trainer, run: RunFolder) -> None:
                 _keep(run, number, made, recipe)
                 done = number
                 if (number + 1) % recipe.save_every == 0:
-                    run.checkpoint(number, lambda path: checkpoints.save(learner, path))
+                    run.checkpoint(number, save)
                 reward = made.metrics.get("reward/mean")
                 advance("no reward" if reward is None else f"reward {reward:.3f}")
     finally:  # also on Ctrl-C and on errors: an iteration is whole or not there
         if done > at:
-            run.checkpoint(done, lambda path: checkpoints.save(learner, path))
+            run.checkpoint(done, save)
         run.draw()
 
 
@@ -189,15 +202,16 @@ def _learner(recipe: RFTRecipe, setup: Setup, accelerator: Any) -> tuple[Learner
     return learner, tokenizer
 
 
-def _environment(
-    histories: Sequence[History], adapted: Adapted, tokenizer: Any, mix: Mix, recipe: RFTRecipe, setup: Setup
-) -> Environment:
+def _environment(  # noqa: PLR0913
+    histories: Sequence[History], adapted: Adapted, tokenizer: Any, mix: Mix, recipe: RFTRecipe, setup: Setup,
+    actions: Actions,
+) -> Environment:  # fmt: skip
     stops = stop_ids(adapted.model, tokenizer)
     sampler = AdaptedSampler(adapted, stops, recipe.rollouts.temperature)
     held = constraint(adapted.model, tokenizer) if setup.constrained else None
     if setup.constrained and held is None:
         raise ConfigError("holding rollouts to the grammar needs xgrammar: pip install 'agentmem[grammar]'")
-    recorder = Recorder(sampler, tokenizer, sorted(stops), recipe.rollouts.max_tokens, held)
+    recorder = Recorder(sampler, tokenizer, sorted(stops), recipe.rollouts.max_tokens, held, actions)
     needed = setup.reconcile or setup.answerer == "embeddings"
     embedder = Remembering(get_embedder()) if needed else None
     answerer = _answerer(setup.answerer, adapted, tokenizer, embedder) if mix.asks else None

@@ -1,4 +1,7 @@
-"""agentmem train sft: the cold start. A model learns to write the edits of examples; the loss is on the edits only."""
+"""agentmem train sft: the cold start. A model learns to write the edits of examples, or the memory after them.
+
+The loss is on the answer only.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ from agentmem.models.adapted import base_path
 from agentmem.models.likelihood import load_causal
 from agentmem.models.sampling import prompt_ids, stop_ids
 from agentmem.policy import Observation
-from agentmem.policy.edits import Edit, format_edits
+from agentmem.policy.actions import EDITS, Actions, get_actions, keep_actions
+from agentmem.policy.edits import Edit
 from agentmem.policy.resolve import aliases_of
-from agentmem.policy.trained import edit_prompt
 from agentmem.session import Session
 from agentmem.train.adapters import TARGETS
 from agentmem.train.histories import EditExample
@@ -62,12 +65,12 @@ def _memory(kind: Kind, id: str, text: str) -> Memory:
     return (Preference if kind == "preference" else Fact)(id=id, text=text, evidence=(_BEFORE,))
 
 
-def taught(example: EditExample, tokenizer: Any, stop: int) -> Taught:
-    """The tokens of a rollout's prompt, and after it the edits with the stop: only these are learned."""
+def taught(example: EditExample, tokenizer: Any, stop: int, actions: Actions = EDITS) -> Taught:
+    """The tokens of a rollout's prompt, and after it the answer with the stop: only these are learned."""
     seen, edits = observed(example)
-    messages, _ = edit_prompt(seen)
+    messages, _ = actions.prompt(seen)
     prompt = prompt_ids(tokenizer, messages)
-    written = [*tokenizer(format_edits(edits), add_special_tokens=False)["input_ids"], stop]
+    written = [*tokenizer(actions.write(edits, seen), add_special_tokens=False)["input_ids"], stop]
     return Taught([*prompt, *written], [IGNORED] * len(prompt) + written)
 
 
@@ -87,7 +90,8 @@ def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecip
     """
     model, tokenizer = load_causal(base_path(recipe.base), device=recipe.device, dtype=recipe.dtype)
     stop = _stop(model, tokenizer)
-    parts = {split: [taught(one, tokenizer, stop) for one in examples if one.split == split]
+    actions = get_actions(recipe.actions, recipe.memory_tokens)
+    parts = {split: [taught(one, tokenizer, stop, actions) for one in examples if one.split == split]
              for split in ("train", "test")}  # fmt: skip
     kept = {split: [one for one in own if len(one.input_ids) <= recipe.max_tokens] for split, own in parts.items()}
     if not kept["train"]:
@@ -99,6 +103,7 @@ def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecip
         with boundary(ModelError, "sft"):
             trainer.train(resume_from_checkpoint=resume and any(out.glob("hf/checkpoint-*")))
             trainer.model.save_pretrained(str(out / "policy"), safe_serialization=True)
+            keep_actions(actions, out / "policy")
         if resume:  # the trainer's own history reaches back before the interruption
             run.resume_at(-1)
         for number, row in enumerate(one for one in trainer.state.log_history if "loss" in one or "eval_loss" in one):
