@@ -99,6 +99,16 @@ def rft(  # noqa: PLR0913  each is an option
     answerer: _Answerer = "base",
     chunk_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens that are read at once.")] = 2048,
     constrained: Annotated[bool, flag("--constrained", help="Hold rollouts to the edit grammar.")] = False,
+    sampler: Annotated[
+        str, typer.Option("--sampler", metavar="WHO", help="Who writes rollouts: own, vllm, or a vLLM server's URL.")
+    ] = "own",
+    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="Of the base: float32, bfloat16.")] = "float32",
+    attention: Annotated[
+        str, typer.Option("--attention", metavar="KIND", help="sdpa, flash_attention_2, or eager.")
+    ] = "",
+    checkpointing: Annotated[
+        bool, flag("--checkpointing", help="Compute activations twice: less memory, more time.")
+    ] = False,
     settings: _Set = [],  # noqa: B006
     resume: _Resume = False,
 ) -> None:
@@ -111,7 +121,8 @@ def rft(  # noqa: PLR0913  each is an option
     changes = _changes(settings) | ({"credit": credit} if credit else {})
     setup = Setup(
         base=base, start=start, rewards=_weights(reward) or REWARDS, answerer=answerer, chunk_tokens=chunk_tokens,
-        constrained=constrained,
+        constrained=constrained, sampler=sampler, dtype=dtype, attention=attention or None,
+        checkpointing=checkpointing,
     )  # fmt: skip
     folder = rft(read_examples(data), out, read_recipe(RFTRecipe, recipe, changes), setup, resume=resume)
     _told(common, folder, f"The run is in {folder}: open index.html, then: agentmem train export {folder} --out DIR")
