@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 pytest.importorskip("trl", reason="needs the extra train")
@@ -201,6 +202,20 @@ def test_ctrl_c_saves(data, base, tmp_path, monkeypatch):
     assert [row["iteration"] for row in read_metrics(out)] == [0, 1, 2]
 
 
+def test_settings_of_memory_reach_the_model(base):
+    from agentmem.train.rft import _learner
+
+    setup = Setup(base=str(base), rank=4, dtype="bfloat16", attention="eager", checkpointing=True)
+    learner, _ = _learner(RFTRecipe(credit="oprl"), setup, None)
+    model = learner.adapted.model.get_base_model()
+    assert model.config._attn_implementation == "eager" and model.dtype == torch.bfloat16
+    assert all(layer.gradient_checkpointing for layer in model.model.layers)
+    assert {value.dtype for value in learner.adapted.weights("prm").values()} == {torch.float32}
+    plain, _ = _learner(RFTRecipe(), Setup(base=str(base)), None)
+    model = plain.adapted.model.get_base_model()
+    assert model.config._attn_implementation == "sdpa" and not model.is_activation_checkpointing
+
+
 # -- bad input
 
 
@@ -227,6 +242,10 @@ def test_a_reward_that_fails_marks_its_trajectory(data, base, tmp_path):
         (["--answerer", "nobody"], "nobody"),
         (["--actions", "magic"], "choose edits or rewrite"),
         (["--actions", "rewrite"], "rollouts.max_tokens 128: the actions 'rewrite' write a memory of up to 512 tokens"),
+        (["--sampler", "magic"], "sampler 'magic': choose own, vllm, or the URL"),
+        (["--dtype", "float64"], "dtype 'float64': choose one of float32, bfloat16"),
+        (["--attention", "fast"], "attention 'fast': choose one of sdpa, flash_attention_2, eager"),
+        (["--attention", "flash_attention_2", "--dtype", "bfloat16"], "needs flash-attn: pip install flash-attn"),
     ],
 )
 def test_wrong_settings_are_one_line(data, base, tmp_path, words, said):

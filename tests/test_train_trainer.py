@@ -33,9 +33,9 @@ def tiny(**settings) -> LlamaForCausalLM:
     return LlamaForCausalLM(LlamaConfig(**(sizes | settings))).double()
 
 
-def adapted(names=("policy", "prm"), seed=0, **settings) -> Adapted:
+def adapted(names=("policy", "prm"), seed=0, checkpointing=False, **settings) -> Adapted:
     """Adapters that differ from the base and from each other."""
-    made = Adapted(tiny(**settings), rank=4, alpha=8, names=names, seed=seed)
+    made = Adapted(tiny(**settings), rank=4, alpha=8, names=names, seed=seed, checkpointing=checkpointing)
     made.double()
     with torch.no_grad():
         for number, name in enumerate(made.names):
@@ -245,6 +245,60 @@ def test_the_same_run_again_is_the_same():
     told = [[(name, value) for name, value in made.metrics.items() if not name.startswith("speed")] for made in first]
     assert told == [[(name, value) for name, value in made.metrics.items() if not name.startswith("speed")]
                     for made in second]  # fmt: skip
+
+
+# -- memory
+
+
+def test_checkpointing_computes_layers_again_and_changes_no_gradient():
+    gradients, calls = [], []
+    for checkpointing in (False, True):
+        model = adapted(checkpointing=checkpointing)
+        runs, backward = {"forward": 0, "backward": 0}, [False]
+
+        def count(*_, runs=runs, backward=backward):
+            runs["backward" if backward[0] else "forward"] += 1
+
+        for layer in model.model.get_base_model().model.layers:
+            layer.self_attn.register_forward_hook(count)  # what lies in a layer is what is computed again
+
+        def loss(new, rows, places, backward=backward):
+            found = (new * rows.mask_BT).sum()
+            backward[0] = True
+            return found
+
+        learner = learner_of(model, tokens=1000)
+        learner.backward(ROWS, "prm", loss)
+        calls.append(dict(runs))
+        gradients.append(gradients_of(model, "prm"))
+        sampled = AdaptedSampler(model, {END}).sample([[9, 5]], 4, random.Random(0))  # with a cache, as before
+        assert sampled and not any(module.training for module in model.modules())
+    assert calls == [{"forward": 2, "backward": 0}, {"forward": 2, "backward": 2}]
+    assert gradients[0] and all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_checkpointing_trains_the_same():
+    plain, _ = trained(credit="oprl")
+    again, _ = trained(model=adapted(checkpointing=True), credit="oprl")
+    assert same(plain.weights("policy"), again.weights("policy")) and same(plain.weights("prm"), again.weights("prm"))
+
+
+def test_a_small_step_counts_over_a_base_in_bfloat16():
+    """A weight near 0.2 in bfloat16 has its neighbour 1e-3 away: steps of 1e-5 would all be lost."""
+    model = Adapted(tiny().bfloat16(), rank=4, names=("policy", "prm"))
+    with torch.no_grad():
+        for parameter in model.parameters_of("policy"):
+            parameter += 0.1
+    before = model.weights("policy")
+    learner = learner_of(model, rate=1e-5)
+    learner.backward(ROWS, "policy", lambda new, rows, places: (new * rows.mask_BT).sum())
+    assert learner.step("policy") > 0
+    for name, value in model.weights("policy").items():
+        assert value.dtype == torch.float32
+        moved = (value - before[name]).abs()
+        assert 0.9e-5 < moved.max() < 1.1e-5, name
+    assert {value.dtype for name, value in model.named_parameters() if "lora_" not in name} == {torch.bfloat16}
+    assert model(padded(ROWS, "cpu")).dtype == torch.float32  # log-probabilities; logits are the base's
 
 
 # -- failures

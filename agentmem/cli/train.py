@@ -108,6 +108,16 @@ def rft(  # noqa: PLR0913  each is an option
         int | None, typer.Option("--memory-tokens", metavar="N", help="That the memory should stay within.")
     ] = None,
     constrained: Annotated[bool, flag("--constrained", help="Hold rollouts to the grammar of the actions.")] = False,
+    sampler: Annotated[
+        str, typer.Option("--sampler", metavar="WHO", help="Who writes rollouts: own, vllm, or a vLLM server's URL.")
+    ] = "own",
+    dtype: Annotated[str, typer.Option("--dtype", metavar="TYPE", help="Of the base: float32, bfloat16.")] = "float32",
+    attention: Annotated[
+        str, typer.Option("--attention", metavar="KIND", help="sdpa, flash_attention_2, or eager.")
+    ] = "",
+    checkpointing: Annotated[
+        bool, flag("--checkpointing", help="Compute activations twice: less memory, more time.")
+    ] = False,
     settings: _Set = [],  # noqa: B006
     resume: _Resume = False,
 ) -> None:
@@ -120,7 +130,8 @@ def rft(  # noqa: PLR0913  each is an option
     changes = _changes(settings) | ({"credit": credit} if credit else {})
     setup = Setup(
         base=base, start=start, rewards=_weights(reward) or REWARDS, answerer=answerer, chunk_tokens=chunk_tokens,
-        actions=actions, memory_tokens=memory_tokens, constrained=constrained,
+        actions=actions, memory_tokens=memory_tokens, constrained=constrained, sampler=sampler, dtype=dtype,
+        attention=attention or None, checkpointing=checkpointing,
     )  # fmt: skip
     folder = rft(read_examples(data), out, read_recipe(RFTRecipe, recipe, changes), setup, resume=resume)
     _told(common, folder, f"The run is in {folder}: open index.html, then: agentmem train export {folder} --out DIR")

@@ -139,7 +139,11 @@ def _crop(cache: Any, length: int) -> None:
 
 
 def load_causal(
-    path: Path, cache: Path | None = None, device: str | None = None, dtype: str = "float32"
+    path: Path,
+    cache: Path | None = None,
+    device: str | None = None,
+    dtype: str = "float32",
+    attention: str | None = None,
 ) -> tuple[Any, Any]:
     """A transformers model (in eval mode) and its tokenizer, from a GGUF file or a folder in transformers' form.
 
@@ -151,6 +155,7 @@ def load_causal(
         cache: folder of downloaded and converted models; None is the user's cache folder.
         device: cpu, cuda or mps; None chooses.
         dtype: of the weights, float32 or bfloat16; see `fast_dtype`.
+        attention: its implementation, by transformers' name; None is what transformers takes.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -158,7 +163,9 @@ def load_causal(
     folder = path if path.is_dir() else _converted(path, model_folder(cache))
     device = device or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     with boundary(ModelError, str(folder)), quiet_loading():
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), local_files_only=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, dtype), attn_implementation=attention, local_files_only=True
+        )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return model.to(device).eval(), tokenizer
 

@@ -14,6 +14,7 @@ from agentmem.errors import ConfigError, ModelError, boundary
 from agentmem.models.lora import adapter_folder
 from agentmem.models.quiet import quiet_loading
 from agentmem.train.rows import Padded
+from agentmem.train.sharding import InStep, part, shard, whole
 
 Which = Literal["policy", "prm", "reference", "base"]
 ADAPTERS: tuple[Which, ...] = ("policy", "prm", "reference")
@@ -29,6 +30,9 @@ class Adapted(nn.Module):
     read for probabilities: passes over the same rows agree to the last bit, as the exact update of a process reward
     model needs (its first pass has no gradient, its second one has).
 
+    Over a base in bfloat16 adapters are float32: a step of 1e-5 is less than bfloat16 can tell apart. PEFT reads a
+    layer's input in the adapter's type and rounds the sum to the base's.
+
     Args:
         model: a transformers causal model.
         rank: of the low-rank changes; their scale is alpha / rank.
@@ -37,12 +41,13 @@ class Adapted(nn.Module):
         names: which adapters; "policy" is always there.
         start: folder of a PEFT adapter that all of them begin from (a cold start by `agentmem train sft`).
         seed: of the first weights.
+        checkpointing: keep no activations inside layers for the backward pass, and compute them again there.
 
     Raises:
-        ConfigError: no layer has these names, or `start` does not fit.
+        ConfigError: no layer has these names, `start` does not fit, or the model has no checkpointing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is a setting
         self,
         model: Any,
         *,
@@ -52,6 +57,7 @@ class Adapted(nn.Module):
         names: Sequence[Which] = ("policy",),
         start: Path | None = None,
         seed: int = 0,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         from peft import LoraConfig, get_peft_model
@@ -66,7 +72,7 @@ class Adapted(nn.Module):
         config.inference_mode, config.lora_dropout = False, 0.0
         torch.manual_seed(seed)
         with boundary(ConfigError, f"adapters on {type(model).__name__}"), quiet_loading():
-            self.model = get_peft_model(model, config, adapter_name="policy", autocast_adapter_dtype=False)
+            self.model = get_peft_model(model, config, adapter_name="policy")
             for name in names:
                 if name != "policy":
                     self.model.add_adapter(name, config)
@@ -77,8 +83,30 @@ class Adapted(nn.Module):
             if name != "policy":
                 self.write(name, weights)
         self.names: tuple[Which, ...] = tuple(dict.fromkeys(("policy", *names)))
+        self._in_step: InStep | None = None
+        self._checkpointed = _checkpointed(model) if checkpointing else ()
         self.eval()
         self.use("policy")
+
+    # -- over several processes
+
+    def shard(self) -> None:
+        """Leave this process its part of all weights, see `sharding.shard`; optimizers are made afterwards."""
+        shard(self.model, "cuda" if torch.cuda.is_available() else "cpu")
+        self._in_step = InStep(self.model)
+
+    @property
+    def sharded(self) -> bool:
+        return self._in_step is not None
+
+    def in_step(self) -> contextlib.AbstractContextManager[None]:
+        """A block in which processes may make different numbers of passes; all processes enter it."""
+        return self._in_step.block() if self._in_step else contextlib.nullcontext()
+
+    def begin_backward(self) -> None:
+        """Called before passes with gradients."""
+        if self._in_step:
+            self._in_step.begin()
 
     # -- which adapter counts
 
@@ -94,7 +122,7 @@ class Adapted(nn.Module):
 
     def parameters_of(self, which: Which) -> list[nn.Parameter]:
         """The adapter's own weights, by the name in their path: a filter by requires_grad sees the active one only."""
-        return [parameter for name, parameter in self.named_parameters() if f".{which}." in name]
+        return [parameter for _, parameter in self._named(which)]
 
     @contextlib.contextmanager
     def only(self, which: Which) -> Iterator[None]:
@@ -117,16 +145,30 @@ class Adapted(nn.Module):
             temperature: that the rows were sampled at.
         """
         places = (rows.attention_BL.cumsum(1) - 1).clamp(min=0)
-        logits_BTV = self.model(
-            input_ids=rows.ids_BL, attention_mask=rows.attention_BL, position_ids=places, use_cache=False,
-            logits_to_keep=rows.written + 1,
-        ).logits[:, -rows.written - 1 : -1]  # fmt: skip
+        with self._recomputing():
+            logits_BTV = self.model(
+                input_ids=rows.ids_BL, attention_mask=rows.attention_BL, position_ids=places, use_cache=False,
+                logits_to_keep=rows.written + 1,
+            ).logits[:, -rows.written - 1 : -1]  # fmt: skip
         if logits_BTV.shape[1] < rows.written:  # nothing stands before the first token of the longest row
             gap = rows.written - logits_BTV.shape[1]
             logits_BTV = torch.cat([logits_BTV.new_zeros(len(rows.ids_BL), gap, logits_BTV.shape[2]), logits_BTV], 1)
         ids_BT = rows.ids_BL[:, -rows.written :]
         logp_BTV = torch.log_softmax(logits_BTV.float() / temperature, -1)
         return logp_BTV.gather(-1, ids_BT[:, :, None]).squeeze(-1)
+
+    @contextlib.contextmanager
+    def _recomputing(self) -> Iterator[None]:
+        """Transformers checkpoints a layer in training mode alone, and such a layer takes no cache: it is in it for a
+        pass with gradients, the layer's own flag only (what lies below it, dropout too, stays as it is)."""
+        layers = self._checkpointed if torch.is_grad_enabled() else ()
+        for layer in layers:
+            layer.training = True
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.training = False
 
     @property
     def device(self) -> torch.device:
@@ -135,14 +177,12 @@ class Adapted(nn.Module):
     # -- keeping
 
     def weights(self, which: Which) -> dict[str, Tensor]:
-        """The adapter's weights by names that do not say which adapter it is."""
-        return {name.replace(f".{which}.", "."): value.detach().clone()
-                for name, value in self.named_parameters() if f".{which}." in name}  # fmt: skip
+        """The adapter's whole weights by names that do not say which adapter it is; all processes call it at once."""
+        return {_plain(name, which): whole(value.detach()).clone() for name, value in self._named(which)}
 
     def write(self, which: Which, weights: Mapping[str, Tensor]) -> None:
         """Take over weights, as `weights` gives them. Raises ModelError when they do not fit."""
-        own = {name.replace(f".{which}.", "."): value
-               for name, value in self.named_parameters() if f".{which}." in name}  # fmt: skip
+        own = {_plain(name, which): value for name, value in self._named(which)}
         if own.keys() != weights.keys():
             raise ModelError(f"adapter {which}: has {len(own)} weights, not the {len(weights)} given")
         with torch.no_grad():
@@ -150,21 +190,54 @@ class Adapted(nn.Module):
                 given = weights[name]
                 if value.shape != given.shape:
                     raise ModelError(f"adapter {which}: {name} is {tuple(value.shape)}, not {tuple(given.shape)}")
-                value.copy_(given)
+                value.copy_(part(given, value))
 
-    def save(self, folder: Path) -> None:
-        """Write each adapter in PEFT's form, into a folder of its name."""
-        self.model.save_pretrained(str(folder), safe_serialization=True, selected_adapters=list(self.names))
+    def save(self, folder: Path, weights: Mapping[Which, Mapping[str, Tensor]] | None = None) -> None:
+        """Write adapters in PEFT's form, each into a folder of its name.
+
+        Args:
+            folder: of their folders.
+            weights: of those to write, as `weights` gives them; None is all as they are now.
+        """
+        given: Mapping[Which, Mapping[str, Tensor]] = weights or {which: self.weights(which) for which in self.names}
+        state = {name.removeprefix("model."): own[_plain(name, which)]
+                 for which, own in given.items() for name, _ in self._named(which)}  # fmt: skip
+        self.model.save_pretrained(
+            str(folder), state_dict=state, safe_serialization=True, selected_adapters=list(given)
+        )
 
     def read(self, which: Which, folder: Path) -> None:
         """Take over what `save` or PEFT wrote. Raises ConfigError when it was made for another base."""
-        from peft import load_peft_weights, set_peft_model_state_dict
+        from peft import load_peft_weights
 
         with boundary(ConfigError, f"{folder}: cannot be read as an adapter of this base"):
-            found = set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device="cpu"), which)
-        strange = [*found.unexpected_keys, *(key for key in found.missing_keys if f".{which}." in key)]
+            found = {f"model.{name}": value for name, value in load_peft_weights(str(folder), device="cpu").items()}
+        strange = found.keys() ^ {_plain(name, which) for name, _ in self._named(which)}
         if strange:
-            raise ConfigError(f"{folder}: made for another base ({len(strange)} weights differ, as {strange[0]})")
+            raise ConfigError(f"{folder}: made for another base ({len(strange)} weights differ, as {min(strange)})")
+        try:
+            self.write(which, found)
+        except ModelError as error:
+            raise ConfigError(f"{folder}: made for another base ({error})") from error
+
+    def _named(self, which: Which) -> list[tuple[str, nn.Parameter]]:
+        return [(name, value) for name, value in self.named_parameters() if f".{which}." in name]
+
+
+def _plain(name: str, which: Which) -> str:
+    return name.replace(f".{which}.", ".")
+
+
+def _checkpointed(model: Any) -> Sequence[nn.Module]:
+    """The layers whose activations are not kept from now on. Raises ConfigError for a model without checkpointing."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    with boundary(ConfigError, f"checkpointing of {type(model).__name__}"):
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    found = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not found:
+        raise ConfigError(f"{type(model).__name__}: has no layers that can be checkpointed; leave checkpointing off")
+    return found
 
 
 def _without_dropout(model: nn.Module) -> None:

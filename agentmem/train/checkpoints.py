@@ -1,4 +1,6 @@
-"""What a run goes on from: adapters and the state of their optimizers, without pickle.
+"""What a run goes on from: adapters and the state of their optimizers, whole and without pickle.
+
+A run on several processes, sharded or not, goes on with any other number of them.
 
 Randomness needs no keeping: an iteration's is made of the seed and its number alone.
 """
@@ -8,27 +10,49 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from agentmem.errors import ConfigError, boundary
 from agentmem.train.adapters import Adapted, Which
 from agentmem.train.learner import Learner
+from agentmem.train.sharding import part, whole
 
 _OPTIMIZER = "optimizer-{}.safetensors"
 
 
-def save(learner: Learner, folder: Path) -> None:
-    """Write the adapters, each in PEFT's form in a folder of its name, and the optimizers beside them."""
+class Kept(NamedTuple):
+    """All that a run goes on from, whole."""
+
+    adapters: Mapping[Which, Mapping[str, Tensor]]
+    optimizers: Mapping[str, Mapping[str, Tensor]]
+
+
+def gathered(learner: Learner) -> Kept:
+    """What there is to keep; of a sharded model all processes ask at once."""
+    adapted = learner.adapted
+    states = {name: {f"{place}.{key}": whole(torch.as_tensor(value)).contiguous()
+                     for place, own in optimizer.state_dict()["state"].items() for key, value in own.items()}
+              for name, optimizer in learner.optimizers.items()}  # fmt: skip
+    return Kept({name: adapted.weights(name) for name in adapted.names}, states)
+
+
+def save(learner: Learner, folder: Path, kept: Kept | None = None) -> None:
+    """Write the adapters, each in PEFT's form in a folder of its name, and the optimizers beside them.
+
+    Args:
+        learner: of the run.
+        folder: is there, and empty.
+        kept: what `gathered` gave; None gathers it now.
+    """
     from safetensors.torch import save_file
 
-    learner.adapted.save(folder)
-    for name, optimizer in learner.optimizers.items():
-        state = optimizer.state_dict()
-        tensors = {f"{place}.{key}": torch.as_tensor(value).contiguous()
-                   for place, own in state["state"].items() for key, value in own.items()}  # fmt: skip
-        save_file(tensors, folder / _OPTIMIZER.format(name))
+    kept = kept or gathered(learner)
+    learner.adapted.save(folder, kept.adapters)
+    for name, tensors in kept.optimizers.items():
+        save_file(dict(tensors), folder / _OPTIMIZER.format(name))
     (folder / "adapters.json").write_text(json.dumps(list(learner.adapted.names)), "utf-8")
 
 
@@ -48,11 +72,12 @@ def read(learner: Learner, folder: Path) -> None:
             _restore(optimizer, load_file(folder / _OPTIMIZER.format(name)))
 
 
-def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         place, _, key = name.partition(".")
-        state.setdefault(int(place), {})[key] = value
+        state.setdefault(int(place), {})[key] = part(value, parameters[int(place)])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

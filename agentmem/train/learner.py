@@ -11,6 +11,7 @@ from torch import Tensor
 
 from agentmem.train.adapters import Adapted, Which
 from agentmem.train.rows import DUMMY, Padded, Row, padded, shared_batches
+from agentmem.train.sharding import whole
 
 Loss = Callable[[Tensor, Padded, Sequence[int]], Tensor]
 """Of (new log-probabilities (B, T), the padded rows, their places): this batch's part of the loss."""
@@ -21,7 +22,8 @@ class Learner:
 
     Every process has all rows (they are token ids) and reads its share; gradients are summed over processes by hand,
     since two adapters in one module are trained in turn, which DistributedDataParallel does not follow (it lets the
-    second one drift apart). A loss is therefore already divided by what the whole batch is divided by.
+    second one drift apart). Over a sharded model (`Adapted.shard`) each backward sums them. A loss is therefore already
+    divided by what the whole batch is divided by.
 
     Args:
         adapted: the model.
@@ -76,6 +78,7 @@ class Learner:
         Each batch's backward runs before another adapter can come into use: with activation checkpointing it would be
         recomputed under the wrong one.
         """
+        self.adapted.begin_backward()
         with self.adapted.only(which):
             for places in self._own(rows):
                 logp_BT, batch = self._read(rows, places)
@@ -95,10 +98,10 @@ class Learner:
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            if self.ranks > 1:
+            if self.ranks > 1 and not self.adapted.sharded:
                 torch.distributed.all_reduce(parameter.grad)
         most = self._norms.get(which, float("inf"))
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, most, error_if_nonfinite=False))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, most, error_if_nonfinite=False)))
         optimizer = self.optimizers[which]
         for group in optimizer.param_groups:
             group["lr"] = group["lr"] if rate is None else rate

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,9 +28,13 @@ from agentmem.train.progress import progress
 from agentmem.train.recipes import RFTRecipe
 from agentmem.train.rewards import Mix, Reward
 from agentmem.train.runs import RunFolder, newest_checkpoint
-from agentmem.train.samplers import AdaptedSampler
+from agentmem.train.samplers import AdaptedSampler, Sampler
 from agentmem.train.splits import CHUNK_TOKENS
 from agentmem.train.trainer import Environment, Iteration, Trainer
+from agentmem.train.vllm_samplers import Grammatical, VLLMSampler, VLLMServerSampler
+
+DTYPES = ("float32", "bfloat16")
+ATTENTIONS = ("sdpa", "flash_attention_2", "eager")
 
 REWARDS = {"option_likelihood": 1.0, "edits": -0.02, "unreadable": -0.1, "unfaithful": -0.1}
 """What a trajectory earns, where nothing else is said. 0.1 is the papers' penalty for an invalid action."""
@@ -58,6 +64,13 @@ class Setup(NamedTuple):
     rank: int = 16
     device: str | None = None
     dtype: str = "float32"
+    """Of the base, one of DTYPES; adapters are float32."""
+    attention: str | None = None
+    """Its implementation, one of ATTENTIONS; None is what transformers takes."""
+    checkpointing: bool = False
+    """Compute activations again in the backward pass, in place of keeping them: less memory, more time."""
+    sampler: str = "own"
+    """Who writes rollouts: own (the trained model), vllm (an engine in this process), or the URL of a vLLM server."""
 
 
 def rft(  # noqa: PLR0913
@@ -91,15 +104,18 @@ def rft(  # noqa: PLR0913
     actions = get_actions(setup.actions, setup.memory_tokens)
     if setup.start:
         check_start(actions, setup.start)
+    _check(setup)
     accelerator = _accelerator()
     learner, tokenizer = _learner(recipe, setup, accelerator)
-    environment = _environment(histories, learner.adapted, tokenizer, mix, recipe, setup, actions)
-    trainer = Trainer(learner, environment, recipe)
+    sampler, ready = _sampler(learner, tokenizer, recipe, setup, out / "sampler")
+    environment = _environment(histories, sampler, learner.adapted, tokenizer, mix, recipe, setup, actions)
+    trainer = Trainer(learner, environment, recipe, ready)
     if learner.rank:
         _others(trainer, recipe, out if resume else None)
     else:
         described = {**recipe.model_dump(), **setup._asdict()}
-        may_change = ["iterations", "save_every", "sample_every", "tokens", "device"]
+        may_change = ["iterations", "save_every", "sample_every", "tokens", "device", "attention", "checkpointing",
+                      "sampler"]  # fmt: skip
         with RunFolder(out, described, resume=resume, may_change=may_change) as run:
             train(trainer, run, actions)
     if accelerator:  # a process that leaves while others are at work takes them down with it
@@ -109,11 +125,14 @@ def rft(  # noqa: PLR0913
 
 
 def train(trainer: Trainer, run: RunFolder, actions: Actions = EDITS) -> None:
-    """Make the iterations that are left, and keep what they came to in the run's folder."""
+    """Make the iterations that are left, and keep what they came to in the run's folder.
+
+    An end before its time saves the last iteration too, but not of a sharded model: no process has it whole by then.
+    """
     recipe, learner = trainer.recipe, trainer.learner
 
-    def save(folder: Path) -> None:
-        checkpoints.save(learner, folder)
+    def save(folder: Path, kept: checkpoints.Kept | None = None) -> None:
+        checkpoints.save(learner, folder, kept)
         keep_actions(actions, folder / "policy")
 
     at, folder = run.latest() or (-1, None)
@@ -127,12 +146,13 @@ def train(trainer: Trainer, run: RunFolder, actions: Actions = EDITS) -> None:
                 made = iterate(trainer, number)
                 _keep(run, number, made, recipe)
                 done = number
-                if (number + 1) % recipe.save_every == 0:
-                    run.checkpoint(number, save)
+                if _due(number, recipe):
+                    kept = checkpoints.gathered(learner)
+                    run.checkpoint(number, lambda path, kept=kept: save(path, kept))
                 reward = made.metrics.get("reward/mean")
                 advance("no reward" if reward is None else f"reward {reward:.3f}")
     finally:  # also on Ctrl-C and on errors: an iteration is whole or not there
-        if done > at:
+        if done > at and not learner.adapted.sharded:
             run.checkpoint(done, save)
         run.draw()
 
@@ -160,6 +180,13 @@ def _others(trainer: Trainer, recipe: RFTRecipe, resumed: Path | None) -> None:
         checkpoints.read(trainer.learner, folder)
     for number in range(at + 1, recipe.iterations):
         iterate(trainer, number)
+        if trainer.learner.adapted.sharded and _due(number, recipe):
+            checkpoints.gathered(trainer.learner)
+
+
+def _due(number: int, recipe: RFTRecipe) -> bool:
+    """Whether a checkpoint is taken after this iteration."""
+    return (number + 1) % recipe.save_every == 0 or number == recipe.iterations - 1
 
 
 # -- the parts of a run ----------------------------------------------------------------------------------------------
@@ -175,23 +202,52 @@ def _histories(examples: Examples) -> Sequence[History]:
     return found
 
 
+def _check(setup: Setup) -> None:
+    """Raises ConfigError for what cannot work, before anything is loaded."""
+    if setup.dtype not in DTYPES:
+        raise ConfigError(f"dtype {setup.dtype!r}: choose one of {', '.join(DTYPES)}")
+    if setup.attention not in (None, *ATTENTIONS):
+        raise ConfigError(f"attention {setup.attention!r}: choose one of {', '.join(ATTENTIONS)}")
+    if setup.attention == "flash_attention_2":
+        if find_spec("flash_attn") is None:
+            raise ConfigError("attention flash_attention_2 needs flash-attn: pip install flash-attn, or choose sdpa")
+        if setup.dtype != "bfloat16":
+            raise ConfigError(f"attention flash_attention_2 cannot compute in {setup.dtype}: choose dtype bfloat16")
+    if setup.sampler not in ("own", "vllm") and not setup.sampler.startswith(("http://", "https://")):
+        raise ConfigError(f"sampler {setup.sampler!r}: choose own, vllm, or the URL of a vLLM server (http://…)")
+
+
 def _accelerator() -> Any:
     """Of several processes; None for one, which needs nothing of it."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
+    if _sharded():
+        if os.environ.get("FSDP_VERSION") != "2":
+            raise ConfigError("FSDP: only its second version can be used; write fsdp_version: 2")
+        # else transformers leaves the weights of all processes but the first one empty, for accelerate to fill
+        os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     from accelerate import Accelerator
 
     return Accelerator(cpu=not torch.cuda.is_available())
 
 
+def _sharded() -> bool:
+    """As `accelerate launch` says it to its processes, for a configuration with distributed_type: FSDP."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
 def _learner(recipe: RFTRecipe, setup: Setup, accelerator: Any) -> tuple[Learner, Any]:
-    device = str(accelerator.device) if accelerator else setup.device
-    model, tokenizer = load_causal(base_path(setup.base), device=device, dtype=setup.dtype)
+    sharded = accelerator is not None and _sharded()
+    device = "cpu" if sharded else str(accelerator.device) if accelerator else setup.device
+    model, tokenizer = load_causal(base_path(setup.base), device=device, dtype=setup.dtype, attention=setup.attention)
     wanted: dict[Which, bool] = {"policy": True, "prm": recipe.credit == "oprl",
                                  "reference": bool(recipe.outcome.kl and setup.start)}  # fmt: skip
     names: list[Which] = [name for name, has in wanted.items() if has]
-    adapted = Adapted(model, rank=setup.rank, alpha=2 * setup.rank, names=names, start=setup.start, seed=recipe.seed)
+    adapted = Adapted(model, rank=setup.rank, alpha=2 * setup.rank, names=names, start=setup.start, seed=recipe.seed,
+                      checkpointing=setup.checkpointing)  # fmt: skip
     adapted.to(model.device)
+    if sharded:
+        adapted.shard()
     rates: dict[Which, float] = {"policy": recipe.rate}
     if recipe.credit == "oprl":
         rates["prm"] = recipe.steps.rate
@@ -202,15 +258,31 @@ def _learner(recipe: RFTRecipe, setup: Setup, accelerator: Any) -> tuple[Learner
     return learner, tokenizer
 
 
+def _sampler(
+    learner: Learner, tokenizer: Any, recipe: RFTRecipe, setup: Setup, folder: Path
+) -> tuple[Sampler, Callable[[], AbstractContextManager[None]]]:
+    """What writes rollouts, and the block that they are made in."""
+    stops, temperature = stop_ids(learner.adapted.model, tokenizer), recipe.rollouts.temperature
+    if setup.sampler == "own":
+        return AdaptedSampler(learner.adapted, stops, temperature), nullcontext
+    if setup.sampler == "vllm":
+        found = VLLMSampler(learner, folder, stops, rank=setup.rank, temperature=temperature, seed=recipe.seed)
+        return found, found.ready
+    key = os.environ.get("VLLM_API_KEY", "")
+    found = VLLMServerSampler(setup.sampler, learner, folder, stops, temperature=temperature, key=key)
+    return found, found.ready
+
+
 def _environment(  # noqa: PLR0913
-    histories: Sequence[History], adapted: Adapted, tokenizer: Any, mix: Mix, recipe: RFTRecipe, setup: Setup,
-    actions: Actions,
+    histories: Sequence[History], sampler: Sampler, adapted: Adapted, tokenizer: Any, mix: Mix, recipe: RFTRecipe,
+    setup: Setup, actions: Actions,
 ) -> Environment:  # fmt: skip
     stops = stop_ids(adapted.model, tokenizer)
-    sampler = AdaptedSampler(adapted, stops, recipe.rollouts.temperature)
-    held = constraint(adapted.model, tokenizer) if setup.constrained else None
-    if setup.constrained and held is None:
-        raise ConfigError("holding rollouts to the grammar needs xgrammar: pip install 'agentmem[grammar]'")
+    held = None
+    if setup.constrained:
+        held = constraint(adapted.model, tokenizer) if setup.sampler == "own" else Grammatical()
+        if held is None:
+            raise ConfigError("holding rollouts to the grammar needs xgrammar: pip install 'agentmem[grammar]'")
     recorder = Recorder(sampler, tokenizer, sorted(stops), recipe.rollouts.max_tokens, held, actions)
     needed = setup.reconcile or setup.answerer == "embeddings"
     embedder = Remembering(get_embedder()) if needed else None

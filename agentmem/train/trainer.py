@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,16 +84,24 @@ class Trainer:
         learner: the adapted model with its optimizers: of "policy", and of "prm" where credit is "oprl".
         environment: where the policy acts.
         recipe: of the run.
+        ready: a block for each iteration's rollouts, entered by all processes; see `samplers.VLLMServerSampler.ready`.
     """
 
-    def __init__(self, learner: Learner, environment: Environment, recipe: RFTRecipe) -> None:
-        self.learner, self.environment, self.recipe = learner, environment, recipe
+    def __init__(
+        self,
+        learner: Learner,
+        environment: Environment,
+        recipe: RFTRecipe,
+        ready: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.learner, self.environment, self.recipe, self._ready = learner, environment, recipe, ready
 
     def iterate(self, iteration: int) -> Iteration:
         """Make iteration number `iteration`, counted from 0; its randomness depends on nothing else."""
         own, started = self.recipe, time.monotonic()
         rng = random.Random(f"{own.seed}/{iteration}/{self.learner.rank}")
-        mine = self.environment.play(self._histories(iteration), own.rollouts.group, rng)
+        with self._ready(), self.learner.adapted.in_step():
+            mine = self.environment.play(self._histories(iteration), own.rollouts.group, rng)
         groups = [group for share in self.learner.gathered(mine) for group in share]
         played = time.monotonic()
         metrics = rollout_metrics(groups)
