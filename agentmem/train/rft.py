@@ -23,11 +23,12 @@ from agentmem.train.learner import Learner
 from agentmem.train.playing import Histories, Recorder
 from agentmem.train.progress import progress
 from agentmem.train.recipes import RFTRecipe
-from agentmem.train.rewards import Mix, Reward
+from agentmem.train.rewards import NO_JUDGE, Mix, Reward
 from agentmem.train.runs import RunFolder, newest_checkpoint
 from agentmem.train.samplers import AdaptedSampler
 from agentmem.train.splits import CHUNK_TOKENS
 from agentmem.train.trainer import Environment, Iteration, Trainer
+from agentmem.train.verdicts import ChatJudge, get_judge
 
 REWARDS = {"option_likelihood": 1.0, "edits": -0.02, "unreadable": -0.1, "unfaithful": -0.1}
 """What a trajectory earns, where nothing else is said. 0.1 is the papers' penalty for an invalid action."""
@@ -44,6 +45,8 @@ class Setup(NamedTuple):
     """Weights by name, see agentmem.train.rewards."""
     answerer: str = "base"
     """Who answers the probes: base (the frozen model), embeddings, or the name of another causal model."""
+    judge: str = ""
+    """The chat model that the reward `judge` asks, as agentmem.models.chat.get_chat_model names it."""
     chunk_tokens: int = CHUNK_TOKENS
     """Of what the policy reads at once."""
     reconcile: bool = True
@@ -83,9 +86,10 @@ def rft(  # noqa: PLR0913
     """
     histories = _histories(examples)
     mix = Mix(setup.rewards, own_rewards)
+    judge = _judge(setup.judge, mix)
     accelerator = _accelerator()
     learner, tokenizer = _learner(recipe, setup, accelerator)
-    environment = _environment(histories, learner.adapted, tokenizer, mix, recipe, setup)
+    environment = _environment(histories, learner.adapted, tokenizer, mix, judge, recipe, setup)
     trainer = Trainer(learner, environment, recipe)
     if learner.rank:
         _others(trainer, recipe, out if resume else None)
@@ -190,19 +194,31 @@ def _learner(recipe: RFTRecipe, setup: Setup, accelerator: Any) -> tuple[Learner
 
 
 def _environment(
-    histories: Sequence[History], adapted: Adapted, tokenizer: Any, mix: Mix, recipe: RFTRecipe, setup: Setup
+    histories: Sequence[History],
+    adapted: Adapted,
+    tokenizer: Any,
+    mix: Mix,
+    judge: ChatJudge | None,
+    recipe: RFTRecipe,
+    setup: Setup,
 ) -> Environment:
     stops = stop_ids(adapted.model, tokenizer)
     sampler = AdaptedSampler(adapted, stops, recipe.rollouts.temperature)
     held = constraint(adapted.model, tokenizer) if setup.constrained else None
-    if setup.constrained and held is None:
-        raise ConfigError("holding rollouts to the grammar needs xgrammar: pip install 'agentmem[grammar]'")
     recorder = Recorder(sampler, tokenizer, sorted(stops), recipe.rollouts.max_tokens, held)
     needed = setup.reconcile or setup.answerer == "embeddings"
     embedder = Remembering(get_embedder()) if needed else None
     answerer = _answerer(setup.answerer, adapted, tokenizer, embedder) if mix.asks else None
-    return Histories(histories, recorder, mix, answerer=answerer, embedder=embedder if setup.reconcile else None,
-                     chunk_tokens=setup.chunk_tokens)  # fmt: skip
+    return Histories(histories, recorder, mix, answerer=answerer, judge=judge,
+                     embedder=embedder if setup.reconcile else None, chunk_tokens=setup.chunk_tokens)  # fmt: skip
+
+
+def _judge(name: str, mix: Mix) -> ChatJudge | None:
+    if mix.judges and not name:
+        raise ConfigError(NO_JUDGE)
+    if name and not mix.judges:
+        raise ConfigError(f"--judge {name}: no reward asks it; add --reward judge=1, or leave it out")
+    return get_judge(name) if name else None
 
 
 def _answerer(name: str, adapted: Adapted, tokenizer: Any, embedder: Any) -> Answerer:
