@@ -30,8 +30,7 @@ lint: .venv/.installed  ## ruff, pyright, import-linter
 	.venv/bin/pyright
 	.venv/bin/lint-imports
 
-slow: .venv/.installed  ## tests with the real local models and the grammar (fetches about 2 GB the first time)
-	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[grammar]'
+slow: .venv/.installed  ## tests with the real local models (fetches about 2 GB the first time)
 	$(PY) -c "from agentmem.models.weights import fetch; [fetch(name) for name in ('smollm2-135m', 'qwen2.5-coder-1.5b')]"
 	$(PY) -m pytest -m 'slow or net' --timeout 1800
 

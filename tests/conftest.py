@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 
 import pytest
 
 from agentmem.models import rerank
 from agentmem.models.embed import Embedder, get_embedder
+
+
+def pytest_configure() -> None:
+    """A shell that starts the tests in the background has Ctrl-C ignored, and all processes that they start inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

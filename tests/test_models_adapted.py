@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
+import random
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,14 @@ from tiny_gguf import write_tiny_gguf
 from tiny_llama import write_tiny_adapter, write_tiny_llama
 
 from agentmem.errors import ConfigError, ModelError
-from agentmem.models import sampling
 from agentmem.models.adapted import AdaptedModel, CausalWriter, base_path
 from agentmem.models.likelihood import load_causal
 from agentmem.models.lora import adapter_folder, merge, read_adapter
-from agentmem.models.sampling import Constraint, answer_text, prompt_ids, sample, stop_ids
+from agentmem.models.sampling import Constraint, answer_text, constraint, prompt_ids, sample, stop_ids
 from agentmem.models.weights import cached
 from agentmem.policy.edits import grammar, parse_edits
+from agentmem.train.adapters import Adapted
+from agentmem.train.samplers import AdaptedSampler
 
 peft = pytest.importorskip("peft", reason="adapters of the tests are written by PEFT, of the extra train")
 
@@ -145,7 +145,6 @@ def test_merged_is_the_base_with_the_adapter_beside_it(base: Path, tmp_path: Pat
 
 
 def test_a_model_in_training_writes_as_it_does_once_it_is_saved(base: Path, tmp_path: Path) -> None:
-    pytest.importorskip("xgrammar")
     folder = write_tiny_adapter(tmp_path / "a", base)
     model, tokenizer = load_causal(base, device="cpu")
     training: Any = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=True).train()
@@ -235,7 +234,6 @@ def test_an_adapter_over_a_gguf_file(tmp_path: Path) -> None:
     model, _ = load_causal(gguf, tmp_path / "cache", "cpu")
     model.save_pretrained(tmp_path / "base")
     folder = write_tiny_adapter(tmp_path / "a", tmp_path / "base")
-    pytest.importorskip("xgrammar")
     adapted = AdaptedModel(folder, base=str(gguf), grammar=short, cache=tmp_path / "cache", device="cpu")
     [answer] = adapted.write(asked("I live in Lyon"), [["f1"]])
     assert parse_edits(answer).problems == ()
@@ -254,7 +252,6 @@ def test_it_loads_once_and_again_after_a_new_training(base: Path, tmp_path: Path
 
 
 def test_batches_do_not_change_answers(loaded: tuple[Any, Any]) -> None:
-    pytest.importorskip("xgrammar")
     prompts = asked("hi", "I live in Lyon " * 9, "", "always give me prices in euros", "hi")
     aliases = [[], ["f1"], ["p1", "p2"], [], ["f1"]]
     wide = CausalWriter(*loaded, grammar=short).write(prompts, aliases)
@@ -283,19 +280,17 @@ def test_stops_come_from_tokenizer_and_model(loaded: tuple[Any, Any], monkeypatc
 
 @pytest.fixture(scope="module")
 def held(loaded: tuple[Any, Any]) -> Constraint:
-    pytest.importorskip("xgrammar")
     model, tokenizer = loaded
     return Constraint(tokenizer, model.config.vocab_size, stop_ids(model, tokenizer))
 
 
 def accepts(held: Constraint, text: str, aliases: list[str]) -> bool:
-    xgrammar = pytest.importorskip("xgrammar")
+    matcher = held.matcher(grammar(aliases))
+    tokens = held._tokenizer.tokenize_str(text)
+    return matcher.try_consume_tokens([*tokens, 2]) == len(tokens) + 1
 
-    matcher = xgrammar.GrammarMatcher(held._compiler.compile_grammar(grammar(aliases)))
-    return matcher.accept_string(text) and matcher.accept_token(2)
 
-
-def test_xgrammar_reads_our_grammar_as_llama_cpp_does(held: Constraint) -> None:
+def test_llguidance_reads_our_grammar_as_llama_cpp_does(held: Constraint) -> None:
     aliases = ["p1", "p4", "f3", "f7"]
     assert accepts(held, "=", aliases) and accepts(held, "=", []) and accepts(held, LINES + "\n", aliases)
     for line in LINES.split("\n"):
@@ -321,7 +316,6 @@ def test_only_days_that_exist_can_be_written(held: Constraint, day: str, right: 
 
 
 def test_all_that_is_sampled_under_the_grammar_can_be_read(loaded: tuple[Any, Any]) -> None:
-    pytest.importorskip("xgrammar")
     model, tokenizer = loaded
     writer = CausalWriter(model, tokenizer, grammar=short)
     names = [["p1", "f12"], []] * 30
@@ -338,28 +332,31 @@ def test_all_that_is_sampled_under_the_grammar_can_be_read(loaded: tuple[Any, An
     assert signs == set("+~-x")
 
 
+def test_prompts_in_several_batches_keep_their_own_grammar(loaded: tuple[Any, Any]) -> None:
+    """The sampler of rollouts sorts prompts by length and cuts them into batches."""
+    model, tokenizer = loaded
+    adapted = Adapted(load_causal(Path(model.name_or_path), device="cpu")[0], rank=2)
+    held = constraint(adapted.model, tokenizer)
+    names = [["p1"], [], ["f2", "f3"], ["i4"], [], ["p5", "p6"], ["f7"]] * 3
+    prompts = [prompt_ids(tokenizer, asked("hi " * (place * 5 % 7))[0]) for place in range(len(names))]
+    sampler = AdaptedSampler(adapted, stop_ids(model, tokenizer), temperature=1.5, rows=4)
+    only_closing = [short(own).replace("(add | update | close | forget)", "close") for own in names]
+    rows = sampler.sample(prompts, 400, random.Random(0), [held.rows(only_closing)])
+    named = set()
+    for row, own in zip(rows, names, strict=True):
+        edits, problems = parse_edits(answer_text(tokenizer, row, [2]))
+        assert row[-1] == 2 and not problems
+        assert {alias for edit in edits for alias in edit.aliases} <= set(own)
+        named |= {alias for edit in edits for alias in edit.aliases}
+    assert len(named) >= 5  # each row could have named those of another
+
+
 def test_cut_answers_hold_whole_lines_only(loaded: tuple[Any, Any]) -> None:
-    pytest.importorskip("xgrammar")
     cut = CausalWriter(*loaded, grammar=grammar, max_tokens=25).write(asked(*"abcdef"), [["p1"]] * 6)
     assert all(answer == "" or parse_edits(answer).problems == () for answer in cut)
 
 
-def test_without_xgrammar_it_writes_freely_and_says_so_once(
-    loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.delitem(sys.modules, "xgrammar", raising=False)
-    monkeypatch.setattr(sampling.importlib.util, "find_spec", lambda name: None)
-    sampling._say_once.cache_clear()
-    with caplog.at_level(logging.WARNING, "agentmem"):
-        for _ in range(2):
-            writer = CausalWriter(*loaded, grammar=grammar, max_tokens=5)
-            assert len(writer.write(asked("hi"), [[]])) == 1
-            assert writer.processors([[]]) == []
-    assert ["xgrammar is not installed" in record.message for record in caplog.records] == [True]
-
-
 def test_a_grammar_with_a_mistake_is_named(loaded: tuple[Any, Any]) -> None:
-    pytest.importorskip("xgrammar")
     writer = CausalWriter(*loaded, grammar=lambda aliases: "root ::= nothing")
     with pytest.raises(ModelError, match="grammar: "):
         writer.write(asked("hi"), [[]])
@@ -367,7 +364,6 @@ def test_a_grammar_with_a_mistake_is_named(loaded: tuple[Any, Any]) -> None:
 
 @pytest.mark.slow
 def test_smollm2_writes_edits_that_can_be_read() -> None:
-    pytest.importorskip("xgrammar")
     path = cached("smollm2-135m")
     if path is None:
         pytest.skip("smollm2-135m is not downloaded; run: agentmem chat --model local:smollm2-135m")

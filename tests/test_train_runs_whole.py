@@ -229,6 +229,16 @@ def test_a_reward_that_fails_marks_its_trajectory(data, base, tmp_path):
     assert "moody: gave nan" in next((out / "trajectories").iterdir()).read_text("utf-8")
 
 
+def test_a_judge_that_gives_no_verdict_marks_its_trajectories(data, base, tmp_path):
+    """The model `fake` repeats the question; rollouts are held to the grammar."""
+    settings = [word for name, value in SHORT.items() for word in ("--set", f"{name}={value}")]
+    run("rft", data, "--base", base, "--out", tmp_path / "run", "--reward", "judge=1", "--judge", "fake",
+        "--constrained", *settings)  # fmt: skip
+    [row] = read_metrics(tmp_path / "run")
+    assert row["rollout/failed"] == 4 and "reward/mean" not in row
+    assert "judge: no line VERDICT" in next((tmp_path / "run" / "trajectories").iterdir()).read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -246,6 +256,9 @@ def test_a_reward_that_fails_marks_its_trajectory(data, base, tmp_path):
         (["--dtype", "float64"], "dtype 'float64': choose one of float32, bfloat16"),
         (["--attention", "fast"], "attention 'fast': choose one of sdpa, flash_attention_2, eager"),
         (["--attention", "flash_attention_2", "--dtype", "bfloat16"], "needs flash-attn: pip install flash-attn"),
+        (["--reward", "judge=1"], "the reward judge asks a chat model: name one, as in --judge"),
+        (["--reward", "judge=1", "--judge", "nobody"], "model 'nobody': write it as provider:name"),
+        (["--judge", "fake"], "--judge fake: no reward asks it; add --reward judge=1"),
     ],
 )
 def test_wrong_settings_are_one_line(data, base, tmp_path, words, said):

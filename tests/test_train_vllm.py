@@ -196,11 +196,11 @@ def test_grammars_go_to_the_server(serve, tmp_path):
     sampler = VLLMServerSampler(serve(served), learner_of(adapted(("policy",))), tmp_path, {END})
     rows = [grammar(["p1"]), grammar([])]
     with sampler.ready():
-        sampler.sample([[9], [10]], 2, random.Random(0), [Grammatical().processor(rows)])  # type: ignore[list-item]
+        sampler.sample([[9], [10]], 2, random.Random(0), [Grammatical().rows(rows)])  # type: ignore[list-item]
         sent = {body["prompt"][0]: body["structured_outputs"] for path, body in served.requests if "prompt" in body}
         assert sent == {9: {"grammar": rows[0]}, 10: {"grammar": rows[1]}}
         with pytest.raises(ConfigError, match="--sampler own"):
-            sampler.sample([[9]], 2, random.Random(0), [lambda ids, scores: scores])
+            sampler.sample([[9]], 2, random.Random(0), [lambda places: lambda ids, scores: scores])
 
 
 def refused(sampler: VLLMServerSampler) -> str:
@@ -330,7 +330,7 @@ def test_an_engine_in_this_process_has_the_policy_of_each_iteration_and_sleeps_b
         with sampler.ready():
             found = sampler.sample(prompts, 5, random.Random(0))
             assert found == sample(learner.adapted.model, prompts, stops={2}, max_tokens=5)
-            held = Grammatical().processor([grammar([])] * 2)
+            held = Grammatical().rows([grammar([])] * 2)
             sampler.sample(prompts, 5, random.Random(0), [held])  # type: ignore[list-item]
         assert not engine.awake and len(engine.requests) == number + 1
         with torch.no_grad():

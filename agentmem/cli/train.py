@@ -1,4 +1,4 @@
-"""Commands that fine-tune a memory policy: check, sft, rft, export. They need the extra `train`."""
+"""Commands that fine-tune a memory policy: check, sft, dpo, rft, export. They need the extra `train`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ train_app = typer.Typer(
     name="train", no_args_is_help=True, help="Fine-tune a memory policy (needs pip install 'agentmem[train]')."
 )
 
-_Data = Annotated[Path, typer.Argument(metavar="DATA", help="JSONL of histories and edits; see docs/training-data.md.")]
+_Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help="JSONL of histories, edits, pairs; see docs/training-data.md.")
+]
 _Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the run.")]
 _Base = Annotated[str, typer.Option("--base", metavar="NAME", help="Frozen model: a name, a folder or a GGUF file.")]
 _Set = Annotated[
@@ -26,6 +28,7 @@ _Actions = Annotated[
     str,
     typer.Option("--actions", metavar="NAME", help="What the policy writes: edits, or rewrite (the memory)."),
 ]
+_Start = Annotated[Path | None, typer.Option("--start", metavar="DIR", help="Adapter to begin from.")]
 _Resume = Annotated[bool, flag("--resume", help="Go on with the run in --out.")]
 _Answerer = Annotated[
     str, typer.Option("--answerer", metavar="NAME", help="Who answers probes: base, embeddings, or a model.")
@@ -89,19 +92,43 @@ def sft(
     _told(common, folder, f"The adapter is in {folder}; try it with: agentmem chat --policy {folder}")
 
 
+def dpo(
+    common: Common,
+    data: _Data,
+    *,
+    out: _Out = Path("runs/dpo"),
+    base: _Base = "smollm2-135m",
+    start: _Start = None,
+    settings: _Set = [],  # noqa: B006
+    resume: _Resume = False,
+) -> None:
+    """Preferences: teach a model to prefer the better answer of each pair (TRL's DPOTrainer, LoRA)."""
+    _needs_extra()
+    from agentmem.train.dpo import dpo
+    from agentmem.train.histories import read_examples
+    from agentmem.train.recipes import DPORecipe, read_recipe
+
+    changes = {"base": base, "start": start, **_changes(settings)}
+    folder = dpo(read_examples(data).pairs, out, read_recipe(DPORecipe, None, changes), resume=resume)
+    _told(common, folder, f"The adapter is in {folder}; try it with: agentmem chat --policy {folder}")
+
+
 def rft(  # noqa: PLR0913  each is an option
     common: Common,
     data: _Data,
     *,
     out: _Out = Path("runs/rft"),
     base: _Base = "smollm2-135m",
-    start: Annotated[Path | None, typer.Option("--start", metavar="DIR", help="Adapter to begin from.")] = None,
+    start: _Start = None,
     recipe: Annotated[Path | None, typer.Option("--recipe", metavar="FILE", help="YAML with settings.")] = None,
     credit: Annotated[str | None, typer.Option("--credit", metavar="KIND", help="outcome or oprl.")] = None,
     reward: Annotated[
         list[str], typer.Option("--reward", metavar="NAME=WEIGHT", help="Part of the reward; may be repeated.")
     ] = [],  # noqa: B006
     answerer: _Answerer = "base",
+    judge: Annotated[
+        str, typer.Option("--judge", metavar="NAME", help="Chat model that --reward judge=WEIGHT asks.")
+    ] = "",
     chunk_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens that are read at once.")] = 2048,
     actions: _Actions = "edits",
     memory_tokens: Annotated[
@@ -129,9 +156,9 @@ def rft(  # noqa: PLR0913  each is an option
 
     changes = _changes(settings) | ({"credit": credit} if credit else {})
     setup = Setup(
-        base=base, start=start, rewards=_weights(reward) or REWARDS, answerer=answerer, chunk_tokens=chunk_tokens,
-        actions=actions, memory_tokens=memory_tokens, constrained=constrained, sampler=sampler, dtype=dtype,
-        attention=attention or None, checkpointing=checkpointing,
+        base=base, start=start, rewards=_weights(reward) or REWARDS, answerer=answerer, judge=judge,
+        chunk_tokens=chunk_tokens, actions=actions, memory_tokens=memory_tokens, constrained=constrained,
+        sampler=sampler, dtype=dtype, attention=attention or None, checkpointing=checkpointing,
     )  # fmt: skip
     folder = rft(read_examples(data), out, read_recipe(RFTRecipe, recipe, changes), setup, resume=resume)
     _told(common, folder, f"The run is in {folder}: open index.html, then: agentmem train export {folder} --out DIR")
@@ -159,7 +186,7 @@ def export(
     _told(common, folder, f"The adapter is in {folder}; use it with: agentmem chat --policy {folder}")
 
 
-for _name, _function in [("check", check), ("sft", sft), ("rft", rft), ("export", export)]:
+for _name, _function in [("check", check), ("sft", sft), ("dpo", dpo), ("rft", rft), ("export", export)]:
     train_app.command(_name)(command(_function))
 
 

@@ -38,7 +38,7 @@ class CausalWriter:
     Args:
         model: a transformers (or PEFT) causal model.
         tokenizer: its tokenizer, with a chat template.
-        grammar: that answers are held to, where xgrammar is installed; None for none.
+        grammar: that answers are held to; None for none.
         max_tokens: of one answer.
         batch_tokens: of prompts and answers that are read at once.
     """

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from agentmem.errors import ModelError, boundary
-from agentmem.models.local import physical_cores
 
 if TYPE_CHECKING:
     import torch
+    from llguidance import LLMatcher
     from torch import Tensor
 
 Processor = Callable[["Tensor", "Tensor"], "Tensor"]
 """As a LogitsProcessor of transformers: ids so far (B, L) and scores (B, V) -> scores; the last id is the newest."""
 
-GRAMMAR_CACHE_BYTES = 64 << 20
-"""Of compiled grammars: each memory has aliases, so a grammar, of its own."""
-
-_log = logging.getLogger("agentmem")
+RowProcessor = Callable[[Sequence[int]], Processor]
+"""Of the places of some prompts: the Processor of a batch of them. A stateful Processor serves one batch."""
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
@@ -145,73 +142,81 @@ def _up_to_stop(row: Sequence[int], stops: Collection[int]) -> list[int]:
 
 
 class Constraint:
-    """Holds sampling to GBNF grammars, by xgrammar (of the extra `grammar`).
+    """Holds sampling to GBNF grammars, by llguidance.
 
     Args:
-        tokenizer: of the model.
+        tokenizer: of the model; a fast one.
         vocabulary: tokens that the model scores, which may be more than the tokenizer has.
         stops: allowed where a grammar is complete.
+
+    Raises:
+        ModelError: the tokenizer cannot be read.
     """
 
     def __init__(self, tokenizer: Any, vocabulary: int, stops: Collection[int]) -> None:
-        xgrammar = _xgrammar()
+        from llguidance.hf import from_tokenizer
 
-        self._vocabulary = vocabulary
         with boundary(ModelError, "grammar"):
-            info = xgrammar.TokenizerInfo.from_huggingface(
-                tokenizer, vocab_size=vocabulary, stop_token_ids=sorted(stops)
-            )
-            self._compiler = xgrammar.GrammarCompiler(
-                info, max_threads=physical_cores(), cache_limit_bytes=GRAMMAR_CACHE_BYTES
-            )
+            self._tokenizer = from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=sorted(stops))
+
+    def matcher(self, grammar: str) -> LLMatcher:
+        """What follows one answer from its beginning. Raises ModelError for a grammar with a mistake."""
+        from llguidance import LLMatcher
+
+        with boundary(ModelError, "grammar"):
+            found = LLMatcher(self._tokenizer, _lark(grammar), log_level=0)
+        if found.is_error():
+            raise ModelError(f"grammar: {found.get_error().splitlines()[0]}")
+        return found
 
     def processor(self, grammars: Sequence[str]) -> Processor:
         """For one call of `sample`, a grammar a row. Raises ModelError for a grammar with a mistake."""
-        with boundary(ModelError, "grammar"):
-            return _Held([self._compiler.compile_grammar(grammar) for grammar in grammars], self._vocabulary)
+        return _Held([self.matcher(grammar) for grammar in grammars])
+
+    def rows(self, grammars: Sequence[str]) -> RowProcessor:
+        """For prompts that are sampled in several batches, a grammar a prompt."""
+        return lambda places: self.processor([grammars[place] for place in places])
+
+
+@functools.lru_cache(maxsize=256)
+def _lark(grammar: str) -> str:
+    """As llguidance reads it: every rule but `root` becomes a regular expression, so that a line is read as one.
+
+    Without forcing: where only one text can follow, llguidance would allow none but the tokenizer's own cut of it,
+    and a tokenizer that writes a blank in another way (SentencePiece without a token for it) would come to a dead end.
+    """
+    from llguidance.gbnf_to_lark import gbnf_to_lark
+
+    return gbnf_to_lark(grammar).replace("%llguidance {}", '%llguidance {"no_forcing": true}', 1)
 
 
 class _Held:
-    """One matcher a row. xgrammar's own processor does its work in an assert, which `python -O` leaves out."""
+    """One matcher a row."""
 
-    def __init__(self, compiled: Sequence[Any], vocabulary: int) -> None:
-        xgrammar = _xgrammar()
-
-        self._matchers = [xgrammar.GrammarMatcher(grammar) for grammar in compiled]
-        self._allowed = xgrammar.allocate_token_bitmask(len(compiled), vocabulary)
+    def __init__(self, matchers: Sequence[LLMatcher]) -> None:
+        self._matchers = matchers
         self._started = False
 
     def __call__(self, ids_BL: Tensor, scores_BV: Tensor) -> Tensor:
-        xgrammar = _xgrammar()
+        import torch
+        from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
         newest = ids_BL[:, -1].tolist() if self._started else []
         self._started = True
         for matcher, token in zip(self._matchers, newest, strict=False):
-            if not matcher.is_terminated() and not matcher.accept_token(token):
+            # one that is complete takes stops only, and gets them and padding
+            if not matcher.is_stopped() and not matcher.consume_token(token):
                 raise ModelError(f"grammar: token {token} was taken, which it does not allow")
+        vocabulary = scores_BV.shape[1]
+        bits = allocate_token_bitmask(len(self._matchers), vocabulary)
         for row, matcher in enumerate(self._matchers):
-            if not matcher.is_terminated():
-                matcher.fill_next_token_bitmask(self._allowed, row)
-        device = scores_BV.device  # xgrammar masks on these two
-        held = scores_BV if device.type in ("cpu", "cuda") else scores_BV.cpu()
-        xgrammar.apply_token_bitmask_inplace(held, self._allowed.to(held.device))
-        return held.to(device)
+            fill_next_token_bitmask(matcher, bits, row)
+            if matcher.is_error():
+                raise ModelError(f"grammar: {matcher.get_error().splitlines()[0]}")
+        allowed_BV = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little", count=vocabulary).view(np.bool_)
+        return scores_BV.masked_fill(~torch.from_numpy(allowed_BV).to(scores_BV.device), -torch.inf)
 
 
-def constraint(model: Any, tokenizer: Any) -> Constraint | None:
-    """For this model; None, said once in the log, where xgrammar is not installed."""
-    if importlib.util.find_spec("xgrammar") is None:
-        _say_once()
-        return None
+def constraint(model: Any, tokenizer: Any) -> Constraint:
+    """For this model. Raises ModelError for a tokenizer that cannot be read."""
     return Constraint(tokenizer, model.get_output_embeddings().weight.shape[0], stop_ids(model, tokenizer))
-
-
-def _xgrammar() -> Any:
-    """An extra of its own: on Linux it brings triton, which is larger than torch for the CPU."""
-    return importlib.import_module("xgrammar")
-
-
-@functools.cache
-def _say_once() -> None:
-    _log.warning("xgrammar is not installed, so a trained policy is not held to the edit grammar and may write lines "
-                 "that cannot be read; pip install 'agentmem[grammar]'")  # fmt: skip

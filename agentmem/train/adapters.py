@@ -224,6 +224,17 @@ class Adapted(nn.Module):
         return [(name, value) for name, value in self.named_parameters() if f".{which}." in name]
 
 
+def read_into(model: Any, name: str, folder: Path) -> None:
+    """Take over the weights in `folder` as a PEFT model's adapter `name`. Raises ConfigError for another base's."""
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    with boundary(ConfigError, f"{folder}: cannot be read as an adapter of this base"):
+        found = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"), name)
+    strange = [*found.unexpected_keys, *(key for key in found.missing_keys if f".{name}." in key)]
+    if strange:
+        raise ConfigError(f"{folder}: made for another base ({len(strange)} weights differ, as {strange[0]})")
+
+
 def _plain(name: str, which: Which) -> str:
     return name.replace(f".{which}.", ".")
 

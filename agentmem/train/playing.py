@@ -24,10 +24,11 @@ from agentmem.reconcile import carry_out, reconcile
 from agentmem.route import count_tokens
 from agentmem.train.answerers import Answerer
 from agentmem.train.histories import History
-from agentmem.train.rewards import BUDGET, Asked, Ended, Mix, memory_text
+from agentmem.train.rewards import BUDGET, Asked, Ended, Mix, Scored, memory_text
 from agentmem.train.samplers import Sampler
 from agentmem.train.splits import CHUNK_TOKENS, Chunk, chunks
 from agentmem.train.values import Group, Step, Trajectory
+from agentmem.train.verdicts import ChatJudge
 
 _WHOLE = 10**9
 """Tokens of a prompt: a chunk is never cut again."""
@@ -67,7 +68,7 @@ class Recorder:
     def write(self, prompts: Sequence[Sequence[Mapping[str, str]]], aliases: Sequence[Sequence[str]], /) -> list[str]:
         grammar = self.actions.grammar
         ids = [prompt_ids(self._tokenizer, messages) for messages in prompts]
-        held = [self._constraint.processor([grammar(names) for names in aliases])] if self._constraint else []
+        held = [self._constraint.rows([grammar(names) for names in aliases])] if self._constraint else []
         written = self._sampler.sample(ids, self._max_tokens, self.rng, held)
         answers = [answer_text(self._tokenizer, new, self._stops) for new in written]
         shown = [messages[-1]["content"] for messages in prompts]
@@ -102,6 +103,7 @@ class Histories:
         recorder: samples from the policy.
         rewards: what a trajectory earns.
         answerer: answers the probes, where the rewards ask it.
+        judge: judges the answers, where the rewards ask it.
         embedder: for reconciling proposals with what is known, as the agent does; None takes them as they are.
         chunk_tokens: of a chunk, at most.
     """
@@ -113,11 +115,13 @@ class Histories:
         rewards: Mix,
         *,
         answerer: Answerer | None = None,
+        judge: ChatJudge | None = None,
         embedder: Embedder | None = None,
         chunk_tokens: int = CHUNK_TOKENS,
     ) -> None:
         self.histories = histories
         self._recorder, self._rewards, self._answerer, self._embedder = recorder, rewards, answerer, embedder
+        self._judge = judge
         self._policy = TrainedPolicy(recorder, chunk_tokens=_WHOLE, actions=recorder.actions)
         self._budget = recorder.actions.memory_tokens or BUDGET
         self._chunks = [chunks(history, chunk_tokens) for history in histories]
@@ -135,9 +139,10 @@ class Histories:
             for play, seen, proposal, step in zip(reading, observations, proposals, self._recorder.steps, strict=True):
                 self._take(play, seen, proposal, step)
                 play.asked += [Asked(probe, tuple(play.known.values())) for probe in play.chunks[turn].probes]
-        ended = [self._ended(play) for play in plays]
-        starts = range(0, len(ended), times)
-        return [Group(self.histories[place].user, ended[start : start + times])
+        scored = self._rewards.all([self._ended(play) for play in plays])
+        made = [_trajectory(play, own) for play, own in zip(plays, scored, strict=True)]
+        starts = range(0, len(made), times)
+        return [Group(self.histories[place].user, made[start : start + times])
                 for place, start in zip(places, starts, strict=True)]  # fmt: skip
 
     def _take(self, play: _Play, seen: Observation, proposal: Proposal, step: Step) -> None:
@@ -154,11 +159,13 @@ class Histories:
         notes = [*proposal.problems, *(refusal.reason for refusal in refused)]
         play.steps.append(Step(step.prompt_ids, step.ids, step.prompt, step.text, notes))
 
-    def _ended(self, play: _Play) -> Trajectory:
-        memories = tuple(play.known.values())
-        scored = self._rewards(Ended(play.asked, memories, len(play.chunks), play.edits, play.unreadable,
-                                     play.unfaithful, self._answerer, self._budget))  # fmt: skip
-        measured = {"edits": play.edits / max(1, len(play.chunks)),
-                    "memory_tokens": float(count_tokens(memory_text(memories)))}  # fmt: skip
-        about = [f"{asked.probe.question} → {asked.probe.gold}" for asked in play.asked]
-        return Trajectory(play.steps, scored.total, scored.parts, scored.failed, about, measured)
+    def _ended(self, play: _Play) -> Ended:
+        return Ended(play.asked, tuple(play.known.values()), len(play.chunks), play.edits, play.unreadable,
+                     play.unfaithful, self._answerer, budget=self._budget, judge=self._judge)  # fmt: skip
+
+
+def _trajectory(play: _Play, scored: Scored) -> Trajectory:
+    measured = {"edits": play.edits / max(1, len(play.chunks)),
+                "memory_tokens": float(count_tokens(memory_text(tuple(play.known.values()))))}  # fmt: skip
+    about = [f"{asked.probe.question} → {asked.probe.gold}" for asked in play.asked]
+    return Trajectory(play.steps, scored.total, scored.parts, scored.failed, about, measured)

@@ -94,8 +94,8 @@ class RFTRecipe(_Section):
     steps: StepCredit = StepCredit()
 
 
-class SFTRecipe(_Section):
-    """A cold start (`agentmem train sft`)."""
+class _Supervised(_Section):
+    """What runs on fixed examples share."""
 
     base: str = "smollm2-135m"
     """Name, folder or GGUF file of the frozen model."""
@@ -108,18 +108,38 @@ class SFTRecipe(_Section):
     """Examples of one step, over all its passes."""
     at_once: int = Field(default=4, ge=1)
     """Examples of one pass."""
-    rate: float = Field(default=2e-4, gt=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps in which the rate rises."""
     rank: int = Field(default=16, ge=1)
+    """Of a new adapter; one to begin from keeps its own."""
     max_tokens: int = Field(default=2048, ge=16)
     """Longer examples are left out, and counted."""
+    log_every: int = Field(default=5, ge=1)
+    """Steps between lines of metrics."""
+    save_every: int = Field(default=100, ge=1)
+    """Steps between checkpoints."""
     seed: int = 0
     device: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
 
 
-R = TypeVar("R", RFTRecipe, SFTRecipe)
+class SFTRecipe(_Supervised):
+    """A cold start (`agentmem train sft`)."""
+
+    rate: float = Field(default=2e-4, gt=0)
+
+
+class DPORecipe(_Supervised):
+    """Direct preference optimization (`agentmem train dpo`)."""
+
+    start: Path | None = None
+    """Folder of the adapter to begin from, which is also the reference; without one, that is the base."""
+    rate: float = Field(default=2e-5, gt=0)
+    beta: float = Field(default=0.1, gt=0)
+    """Holds the policy near the reference: the greater, the nearer."""
+
+
+R = TypeVar("R", RFTRecipe, SFTRecipe, DPORecipe)
 
 
 def read_recipe(kind: type[R], path: Path | None, changes: dict[str, Any]) -> R:

@@ -5,6 +5,7 @@ A reward that cannot be computed raises, and its trajectory is left out of its g
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from agentmem.route import count_tokens
 from agentmem.train.answerers import Answerer
 from agentmem.train.histories import Probe
 from agentmem.train.measures import exact, held, word_f1
+from agentmem.train.verdicts import Answered, ChatJudge
 
 BUDGET = 2000
 """Tokens of a memory from which on it is too large (PersonaMem-v2 gives it about as many)."""
@@ -63,6 +65,7 @@ class Ended:
     answerer: Answerer | None = None
     budget: int = BUDGET
     """Tokens of the memory that are free."""
+    judge: ChatJudge | None = None
     kept: dict[str, object] = field(default_factory=dict)
     """Answers by what was asked: several rewards ask the same."""
 
@@ -81,6 +84,22 @@ class Ended:
             self.kept[key] = _of(self).reply(asked.text, asked.probe.question)
         return str(self.kept[key])
 
+    def answered(self) -> list[Answered]:
+        """What a judge reads: the answerer's reply to each probe, without those about what is to be forgotten."""
+        return [Answered(asked.probe.question, self.reply(asked), asked.probe.gold)
+                for asked in self.asked if asked.probe.kind != "forget"]  # fmt: skip
+
+    def verdicts(self) -> list[float]:
+        """The judge's, 0 to 1 each. Raises the first failure."""
+        if _VERDICTS not in self.kept:
+            judge_together([self])
+        found = self.kept[_VERDICTS]
+        assert isinstance(found, list)
+        for one in found:
+            if isinstance(one, ModelError):
+                raise one
+        return found
+
 
 def memory_text(memories: Sequence[Memory]) -> str:
     """A memory as an answerer is shown it: a line each."""
@@ -91,6 +110,29 @@ def _of(ended: Ended) -> Answerer:
     if ended.answerer is None:
         raise ConfigError("this reward asks questions, so it needs an answerer")
     return ended.answerer
+
+
+_VERDICTS = "verdicts"
+NO_JUDGE = "the reward judge asks a chat model: name one, as in --judge openai:gpt-5-mini"
+
+
+def judge_together(ended: Sequence[Ended]) -> None:
+    """Ask the judge about several trajectories at the same time; each keeps its verdicts, and failures among them.
+
+    Args:
+        ended: one at least, all of one judge.
+
+    Raises:
+        ConfigError: there is no judge, or no answerer.
+        ModelError: an answerer failed.
+    """
+    judge = ended[0].judge
+    if judge is None:
+        raise ConfigError(NO_JUDGE)
+    answered = [one.answered() for one in ended]
+    found = iter(judge.verdicts([each for own in answered for each in own]))
+    for one, own in zip(ended, answered, strict=True):
+        one.kept[_VERDICTS] = [next(found) for _ in own]
 
 
 def _mean(values: Sequence[float], what: str) -> float:
@@ -162,6 +204,11 @@ def follow_up(ended: Ended) -> float:
     return _mean(gaps, "a question")
 
 
+def judge(ended: Ended) -> float:
+    """Mean verdict of a chat model on the answerer's replies, 0 to 1 each."""
+    return _mean(ended.verdicts(), "a question about what is to be known")
+
+
 # -- the memory and the edits ----------------------------------------------------------------------------------------
 
 
@@ -196,11 +243,11 @@ Reward = Callable[[Ended], float]
 
 REWARDS: dict[str, Reward] = {
     one.__name__: one
-    for one in (option_likelihood, option_accuracy, r_gen, exact_match, words_match, value_recall, follow_up, forgotten,
-                edits, unreadable, unfaithful, oversize)
+    for one in (option_likelihood, option_accuracy, r_gen, exact_match, words_match, value_recall, follow_up, judge,
+                forgotten, edits, unreadable, unfaithful, oversize)
 }  # fmt: skip
 
-ASKING = {"option_likelihood", "option_accuracy", "r_gen", "exact_match", "words_match", "follow_up"}
+ASKING = {"option_likelihood", "option_accuracy", "r_gen", "exact_match", "words_match", "follow_up", "judge"}
 """These need an answerer."""
 
 
@@ -231,11 +278,24 @@ class Mix:
             raise ConfigError(f"reward {unknown[0] if unknown else ''!r}: choose some of {', '.join(every)}")
         self.weights = dict(weights)
         self._rewards = {name: every[name] for name in weights}
+        self._judges = self._rewards.get("judge") is judge
 
     @property
     def asks(self) -> bool:
         """Whether an answerer is needed."""
         return bool(ASKING & self.weights.keys())
+
+    @property
+    def judges(self) -> bool:
+        """Whether a chat model is needed that judges."""
+        return self._judges
+
+    def all(self, ended: Sequence[Ended]) -> list[Scored]:
+        """Those of several trajectories. Their judge, who is slow, reads them at the same time."""
+        if self._judges and ended:
+            with contextlib.suppress(ModelError):  # an answerer's; each trajectory is asked alone then, and says it
+                judge_together(ended)
+        return [self(one) for one in ended]
 
     def __call__(self, ended: Ended) -> Scored:
         """The sum, or why there is none. ConfigError is raised: a wrong setting is not about one trajectory."""

@@ -26,11 +26,12 @@ from agentmem.train.learner import Learner
 from agentmem.train.playing import Histories, Recorder
 from agentmem.train.progress import progress
 from agentmem.train.recipes import RFTRecipe
-from agentmem.train.rewards import Mix, Reward
+from agentmem.train.rewards import NO_JUDGE, Mix, Reward
 from agentmem.train.runs import RunFolder, newest_checkpoint
 from agentmem.train.samplers import AdaptedSampler, Sampler
 from agentmem.train.splits import CHUNK_TOKENS
 from agentmem.train.trainer import Environment, Iteration, Trainer
+from agentmem.train.verdicts import ChatJudge, get_judge
 from agentmem.train.vllm_samplers import Grammatical, VLLMSampler, VLLMServerSampler
 
 DTYPES = ("float32", "bfloat16")
@@ -51,6 +52,8 @@ class Setup(NamedTuple):
     """Weights by name, see agentmem.train.rewards."""
     answerer: str = "base"
     """Who answers the probes: base (the frozen model), embeddings, or the name of another causal model."""
+    judge: str = ""
+    """The chat model that the reward `judge` asks, as agentmem.models.chat.get_chat_model names it."""
     chunk_tokens: int = CHUNK_TOKENS
     """Of what the policy reads at once."""
     reconcile: bool = True
@@ -105,10 +108,12 @@ def rft(  # noqa: PLR0913
     if setup.start:
         check_start(actions, setup.start)
     _check(setup)
+    judge = _judge(setup.judge, mix)
     accelerator = _accelerator()
     learner, tokenizer = _learner(recipe, setup, accelerator)
     sampler, ready = _sampler(learner, tokenizer, recipe, setup, out / "sampler")
-    environment = _environment(histories, sampler, learner.adapted, tokenizer, mix, recipe, setup, actions)
+    recorder = _recorder(learner, tokenizer, sampler, recipe, setup, actions)
+    environment = _environment(histories, recorder, learner.adapted, tokenizer, mix, judge, setup)
     trainer = Trainer(learner, environment, recipe, ready)
     if learner.rank:
         _others(trainer, recipe, out if resume else None)
@@ -273,22 +278,37 @@ def _sampler(
     return found, found.ready
 
 
-def _environment(  # noqa: PLR0913
-    histories: Sequence[History], sampler: Sampler, adapted: Adapted, tokenizer: Any, mix: Mix, recipe: RFTRecipe,
-    setup: Setup, actions: Actions,
-) -> Environment:  # fmt: skip
-    stops = stop_ids(adapted.model, tokenizer)
-    held = None
+def _recorder(
+    learner: Learner, tokenizer: Any, sampler: Sampler, recipe: RFTRecipe, setup: Setup, actions: Actions
+) -> Recorder:
+    model, held = learner.adapted.model, None
     if setup.constrained:
-        held = constraint(adapted.model, tokenizer) if setup.sampler == "own" else Grammatical()
-        if held is None:
-            raise ConfigError("holding rollouts to the grammar needs xgrammar: pip install 'agentmem[grammar]'")
-    recorder = Recorder(sampler, tokenizer, sorted(stops), recipe.rollouts.max_tokens, held, actions)
+        held = constraint(model, tokenizer) if setup.sampler == "own" else Grammatical()
+    return Recorder(sampler, tokenizer, sorted(stop_ids(model, tokenizer)), recipe.rollouts.max_tokens, held, actions)
+
+
+def _environment(
+    histories: Sequence[History],
+    recorder: Recorder,
+    adapted: Adapted,
+    tokenizer: Any,
+    mix: Mix,
+    judge: ChatJudge | None,
+    setup: Setup,
+) -> Environment:
     needed = setup.reconcile or setup.answerer == "embeddings"
     embedder = Remembering(get_embedder()) if needed else None
     answerer = _answerer(setup.answerer, adapted, tokenizer, embedder) if mix.asks else None
-    return Histories(histories, recorder, mix, answerer=answerer, embedder=embedder if setup.reconcile else None,
-                     chunk_tokens=setup.chunk_tokens)  # fmt: skip
+    return Histories(histories, recorder, mix, answerer=answerer, judge=judge,
+                     embedder=embedder if setup.reconcile else None, chunk_tokens=setup.chunk_tokens)  # fmt: skip
+
+
+def _judge(name: str, mix: Mix) -> ChatJudge | None:
+    if mix.judges and not name:
+        raise ConfigError(NO_JUDGE)
+    if name and not mix.judges:
+        raise ConfigError(f"--judge {name}: no reward asks it; add --reward judge=1, or leave it out")
+    return get_judge(name) if name else None
 
 
 def _answerer(name: str, adapted: Adapted, tokenizer: Any, embedder: Any) -> Answerer:

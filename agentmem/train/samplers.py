@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from agentmem.models.sampling import Processor, sample
+from agentmem.models.sampling import RowProcessor, sample
 from agentmem.train.adapters import Adapted
 
 
@@ -20,7 +20,7 @@ class Sampler(Protocol):
         prompts: Sequence[Sequence[int]],
         max_tokens: int,
         rng: random.Random,
-        processors: Sequence[Processor] = (),
+        processors: Sequence[RowProcessor] = (),
     ) -> list[list[int]]:
         """New token ids after each prompt, the stop that ended them included.
 
@@ -28,7 +28,7 @@ class Sampler(Protocol):
             prompts: token ids.
             max_tokens: of one answer.
             rng: the same again gives the same again.
-            processors: that hold answers to a grammar, where the sampler can.
+            processors: hold answers to a grammar, where the sampler can; each is asked for the places of a batch.
         """
         ...
 
@@ -51,20 +51,17 @@ class AdaptedSampler:
         prompts: Sequence[Sequence[int]],
         max_tokens: int,
         rng: random.Random,
-        processors: Sequence[Processor] = (),
+        processors: Sequence[RowProcessor] = (),
     ) -> list[list[int]]:
         generator = torch.Generator(self._adapted.device).manual_seed(rng.getrandbits(48))
-        if processors:  # one matcher a row: they serve one batch
-            batches = [list(range(len(prompts)))]
-        else:
-            order = sorted(range(len(prompts)), key=lambda place: (len(prompts[place]), place))
-            batches = [order[start : start + self._rows] for start in range(0, len(order), self._rows)]
+        order = sorted(range(len(prompts)), key=lambda place: (len(prompts[place]), place))
+        batches = [order[start : start + self._rows] for start in range(0, len(order), self._rows)]
         found: list[list[int]] = [[] for _ in prompts]
         with self._adapted.only("policy"):
             for batch in batches:
                 written = sample(
                     self._adapted.model, [prompts[place] for place in batch], stops=self._stops, max_tokens=max_tokens,
-                    temperature=self._temperature, generator=generator, processors=processors,
+                    temperature=self._temperature, generator=generator, processors=[of(batch) for of in processors],
                 )  # fmt: skip
                 for place, ids in zip(batch, written, strict=True):
                     found[place] = ids
@@ -87,7 +84,7 @@ class ScriptedSampler:
         prompts: Sequence[Sequence[int]],
         max_tokens: int,
         rng: random.Random,
-        processors: Sequence[Processor] = (),
+        processors: Sequence[RowProcessor] = (),
     ) -> list[list[int]]:
         found = []
         for prompt in prompts:

@@ -11,25 +11,25 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agentmem.errors import ConfigError, ModelError, TrainingDataError, boundary
+from agentmem.errors import ConfigError, TrainingDataError, boundary
 from agentmem.memory import Evidence, Fact, Kind, Memory, Preference, StandingInstruction, new_id
 from agentmem.models.adapted import base_path
 from agentmem.models.likelihood import load_causal
-from agentmem.models.sampling import prompt_ids, stop_ids
+from agentmem.models.sampling import prompt_ids
 from agentmem.policy import Observation
 from agentmem.policy.actions import EDITS, Actions, get_actions, keep_actions
 from agentmem.policy.edits import Edit
 from agentmem.policy.resolve import aliases_of
 from agentmem.session import Session
-from agentmem.train.adapters import TARGETS
 from agentmem.train.histories import EditExample
 from agentmem.train.recipes import SFTRecipe
-from agentmem.train.runs import RunFolder
+from agentmem.train.supervised import arguments, lora, run_trainer, stop_of
 
 _KINDS: dict[str, Kind] = {"p": "preference", "i": "instruction", "f": "fact"}
 _BEFORE = Evidence(quote="said before", session="before", turn=0)
 IGNORED = -100
 """Label of tokens that are read and not learned, as torch's cross-entropy has it."""
+_SHOWN = {name: name for name in ("loss", "eval_loss", "learning_rate", "epoch")}
 
 
 class Taught(NamedTuple):
@@ -75,7 +75,7 @@ def taught(example: EditExample, tokenizer: Any, stop: int, actions: Actions = E
 
 
 def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecipe(), *, resume: bool = False) -> Path:  # noqa: B008
-    """Train with TRL's SFTTrainer, and return the adapter's folder, `out`/policy.
+    """Train with TRL's SFTTrainer, and return the adapter's folder, `out`/policy. Ctrl-C saves what stands and stops.
 
     Args:
         examples: those of the split "train" are learned, those of "test" give the loss on unseen ones.
@@ -89,7 +89,7 @@ def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecip
         ModelError: the training failed.
     """
     model, tokenizer = load_causal(base_path(recipe.base), device=recipe.device, dtype=recipe.dtype)
-    stop = _stop(model, tokenizer)
+    stop = stop_of(model, tokenizer)
     actions = get_actions(recipe.actions, recipe.memory_tokens)
     parts = {split: [taught(one, tokenizer, stop, actions) for one in examples if one.split == split]
              for split in ("train", "test")}  # fmt: skip
@@ -98,46 +98,20 @@ def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecip
         raise TrainingDataError('no edits of the split "train" that fit into max_tokens: a cold start needs some')
     left_out = sum(map(len, parts.values())) - sum(map(len, kept.values()))
     described = {**recipe.model_dump(), "examples": len(kept["train"]), "left_out": left_out}
-    with RunFolder(out, described, resume=resume, may_change=["device"]) as run:
-        trainer = _trainer(model, tokenizer, kept, out, recipe)
-        with boundary(ModelError, "sft"):
-            trainer.train(resume_from_checkpoint=resume and any(out.glob("hf/checkpoint-*")))
-            trainer.model.save_pretrained(str(out / "policy"), safe_serialization=True)
-            keep_actions(actions, out / "policy")
-        if resume:  # the trainer's own history reaches back before the interruption
-            run.resume_at(-1)
-        for number, row in enumerate(one for one in trainer.state.log_history if "loss" in one or "eval_loss" in one):
-            run.log(number, {f"sft/{name}": float(row[name]) for name in ("loss", "eval_loss", "learning_rate", "epoch")
-                             if name in row})  # fmt: skip
-        run.draw()
-    return out / "policy"
+    policy = run_trainer(lambda: _trainer(model, tokenizer, kept, out, recipe), out, "sft", described, _SHOWN,
+                         resume=resume)  # fmt: skip
+    keep_actions(actions, policy)
+    return policy
 
 
 def _trainer(model: Any, tokenizer: Any, kept: dict[str, list[Taught]], out: Path, recipe: SFTRecipe) -> Any:
     from datasets import Dataset
-    from peft import LoraConfig
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
     data = {split: Dataset.from_list([one._asdict() for one in own]) for split, own in kept.items() if own}
-    steps = max(1, recipe.batch // recipe.at_once)
-    settings = SFTConfig(
-        output_dir=str(out / "hf"), num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.at_once,
-        per_device_eval_batch_size=recipe.at_once, gradient_accumulation_steps=steps, learning_rate=recipe.rate,
-        warmup_steps=recipe.warmup, lr_scheduler_type="cosine", max_length=recipe.max_tokens, packing=False,
-        logging_steps=5, save_strategy="steps", save_steps=100, save_total_limit=1, seed=recipe.seed,
-        eval_strategy="epoch" if "test" in data else "no", report_to=[], bf16=recipe.dtype == "bfloat16",
-        use_cpu=str(model.device) == "cpu", gradient_checkpointing=False, disable_tqdm=None, dataset_num_proc=None,
-    )  # fmt: skip
-    lora = LoraConfig(r=recipe.rank, lora_alpha=2 * recipe.rank, lora_dropout=0.0, target_modules=list(TARGETS))
+    settings = arguments(SFTConfig, recipe, out, cpu=str(model.device) == "cpu", test="test" in data,
+                         max_length=recipe.max_tokens, packing=False)  # fmt: skip
     with boundary(ConfigError, "sft"):
         return SFTTrainer(model=model, args=settings, train_dataset=data["train"], eval_dataset=data.get("test"),
-                          processing_class=tokenizer, peft_config=lora)  # fmt: skip
-
-
-def _stop(model: Any, tokenizer: Any) -> int:
-    """The token that ends an answer: the tokenizer's own, if the model takes it for one."""
-    stops = stop_ids(model, tokenizer)
-    return tokenizer.eos_token_id if tokenizer.eos_token_id in stops else min(stops)
+                          processing_class=tokenizer, peft_config=lora(recipe))  # fmt: skip

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from agentmem.errors import ConfigError, ModelError, boundary
-from agentmem.models.sampling import Processor
+from agentmem.models.sampling import RowProcessor
 from agentmem.train.adapters import Adapted
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -57,7 +57,7 @@ class Grammars:
 class Grammatical:
     """Stands where a `Constraint` does, for samplers that take `Grammars`."""
 
-    def processor(self, grammars: Sequence[str]) -> Grammars:
+    def rows(self, grammars: Sequence[str]) -> Grammars:
         return Grammars(tuple(grammars))
 
 
@@ -156,7 +156,7 @@ class VLLMServerSampler:
         prompts: Sequence[Sequence[int]],
         max_tokens: int,
         rng: random.Random,
-        processors: Sequence[Processor] = (),
+        processors: Sequence[RowProcessor] = (),
     ) -> list[list[int]]:
         """As `Sampler` has it. Raises ModelError, ConfigError for processors other than `Grammars`."""
         grammars = _grammars(processors, len(prompts))
@@ -264,7 +264,7 @@ class VLLMSampler:
         prompts: Sequence[Sequence[int]],
         max_tokens: int,
         rng: random.Random,
-        processors: Sequence[Processor] = (),
+        processors: Sequence[RowProcessor] = (),
     ) -> list[list[int]]:
         """As `Sampler` has it. Raises ModelError, ConfigError for processors other than `Grammars`."""
         if not prompts:

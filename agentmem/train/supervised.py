@@ -1,0 +1,167 @@
+"""What runs on fixed examples share: TRL's trainers in a run's folder, that Ctrl-C saves and that go on from there."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from transformers.trainer_callback import TrainerCallback
+
+from agentmem.errors import ModelError, boundary
+from agentmem.models.sampling import stop_ids
+from agentmem.train.adapters import TARGETS
+from agentmem.train.recipes import DPORecipe, SFTRecipe
+from agentmem.train.runs import RunFolder
+
+_STATE = "trainer_state.json"
+"""Of transformers; the last file that a checkpoint gets."""
+
+Arguments = TypeVar("Arguments")
+
+
+def arguments(
+    kind: Callable[..., Arguments], recipe: SFTRecipe | DPORecipe, out: Path, *, cpu: bool, test: bool, **own: Any
+) -> Arguments:
+    """Settings of a TRL trainer.
+
+    Args:
+        kind: SFTConfig or DPOConfig.
+        recipe: of the run.
+        out: folder of the run.
+        cpu: whether the model lies there.
+        test: whether there are examples to test on, after each epoch.
+        own: what only this kind has.
+    """
+    steps = max(1, recipe.batch // recipe.at_once)
+    return kind(
+        output_dir=str(out / "hf"), num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.at_once,
+        per_device_eval_batch_size=recipe.at_once, gradient_accumulation_steps=steps, learning_rate=recipe.rate,
+        warmup_steps=recipe.warmup, lr_scheduler_type="cosine", logging_steps=recipe.log_every, save_strategy="steps",
+        save_steps=recipe.save_every, save_total_limit=1, seed=recipe.seed, eval_strategy="epoch" if test else "no",
+        report_to=[], bf16=recipe.dtype == "bfloat16", use_cpu=cpu, gradient_checkpointing=False, disable_tqdm=None,
+        dataset_num_proc=None, **own,
+    )  # fmt: skip
+
+
+def lora(recipe: SFTRecipe | DPORecipe) -> Any:
+    """The PEFT settings of a new adapter."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=recipe.rank, lora_alpha=2 * recipe.rank, lora_dropout=0.0, target_modules=list(TARGETS))
+
+
+def stop_of(model: Any, tokenizer: Any) -> int:
+    """The token that ends an answer: the tokenizer's own, if the model takes it for one. Makes sure of one to pad."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    stops = stop_ids(model, tokenizer)
+    return tokenizer.eos_token_id if tokenizer.eos_token_id in stops else min(stops)
+
+
+def run_trainer(
+    make: Callable[[], Any], out: Path, name: str, described: Mapping[str, object], shown: Mapping[str, str], *,
+    resume: bool,
+) -> Path:  # fmt: skip
+    """Train in a run's folder, and return the adapter's folder, `out`/policy.
+
+    Ctrl-C is taken up after the pass that runs, when the weights are those of a whole step: a checkpoint is written
+    and KeyboardInterrupt raised. A second Ctrl-C stops at once, without one.
+
+    Args:
+        make: gives the trainer, whose adapter to save is "default".
+        out: folder of the run.
+        name: of the metrics, before the "/", and in errors.
+        described: all settings.
+        shown: names of metrics by those of the trainer's log.
+        resume: go on from the last checkpoint in `out`, if there is one.
+
+    Raises:
+        ConfigError: `out` holds another run, or none to resume.
+        ModelError: the training failed.
+    """
+    with RunFolder(out, described, resume=resume, may_change=["device", "save_every"]) as run:
+        trainer = make()
+        checkpoint = _newest(out / "hf") if resume else None
+        try:
+            with boundary(ModelError, name), _taking_up_ctrl_c(trainer):
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except _StoppedError:
+            raise KeyboardInterrupt(_saved(trainer, out)) from None
+        finally:
+            _log(run, trainer.state.log_history, name, shown)
+        trainer.model.save_pretrained(str(out / "policy"), safe_serialization=True, selected_adapters=["default"])
+    return out / "policy"
+
+
+def _newest(folder: Path) -> Path | None:
+    """The newest whole checkpoint."""
+    numbered = [(int(match[1]), path) for path in folder.glob("checkpoint-*")
+                if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and (path / _STATE).is_file()]  # fmt: skip
+    return max(numbered)[1] if numbered else None
+
+
+def _log(run: RunFolder, history: list[dict[str, float]], name: str, shown: Mapping[str, str]) -> None:
+    """Write the metrics; the trainer's own history reaches back before an interruption."""
+    rows: dict[int, dict[str, float]] = {}
+    for row in history:
+        if found := {f"{name}/{own}": float(row[its]) for its, own in shown.items() if its in row}:
+            rows.setdefault(int(row["step"]), {}).update(found)
+    if rows:
+        run.resume_at(-1)
+        for step, metrics in sorted(rows.items()):
+            run.log(step, metrics)
+    run.draw()
+
+
+# -- Ctrl-C ------------------------------------------------------------------------------------------------------------
+
+
+class _StoppedError(KeyboardInterrupt):
+    """Ctrl-C, at a moment when the run can be saved."""
+
+
+class _Stop(TrainerCallback):
+    asked = False
+
+    def on_step_begin(self, *given: Any, **named: Any) -> None:
+        if self.asked:
+            raise _StoppedError
+
+    on_substep_end = on_step_begin
+    """In the midst of a step its gradients are dropped: it is made again as a whole."""
+
+
+@contextmanager
+def _taking_up_ctrl_c(trainer: Any) -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+        yield
+        return
+    stop = _Stop()
+    trainer.add_callback(stop)
+
+    def ask(*given: Any) -> None:
+        stop.asked = True
+        signal.signal(signal.SIGINT, before)
+        print("Stopping after this pass; Ctrl-C again stops at once.", file=sys.stderr, flush=True)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _saved(trainer: Any, out: Path) -> str:
+    """Write a checkpoint unless there is one of this step already, and say where the run stands."""
+    step = trainer.state.global_step
+    if step and not (out / "hf" / f"checkpoint-{step}" / _STATE).is_file():
+        with boundary(ModelError, "saving a checkpoint"):
+            trainer._save_checkpoint(trainer.model, trial=None)
+    return f"Stopped after step {step:,} of {trainer.state.max_steps:,}; the same command with --resume goes on."
