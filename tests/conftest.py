@@ -12,7 +12,7 @@ from agentmem.models.embed import Embedder, get_embedder
 
 
 def pytest_configure() -> None:
-    """A shell that starts the tests in the background has Ctrl-C ignored, and all processes that they start inherit it."""
+    """A shell that starts the tests in the background has Ctrl-C ignored, and what they start inherits that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
