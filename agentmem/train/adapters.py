@@ -77,6 +77,9 @@ class Adapted(nn.Module):
             if name != "policy":
                 self.write(name, weights)
         self.names: tuple[Which, ...] = tuple(dict.fromkeys(("policy", *names)))
+        self.shares_prompts = _keeps_all(model) and self.device.type == "cpu"
+        """Whether what prompts begin with is read once (`Padded.shared_P`): fewer tokens, in more and smaller calls of
+        the model, which pays on a CPU. Never with sharded weights: processes would not call it equally often."""
         self.eval()
         self.use("policy")
 
@@ -116,10 +119,14 @@ class Adapted(nn.Module):
             rows: as `padded` gives them.
             temperature: that the rows were sampled at.
         """
-        places = (rows.attention_BL.cumsum(1) - 1).clamp(min=0)
+        places, attention_BL, cache = (rows.attention_BL.cumsum(1) - 1).clamp(min=0), rows.attention_BL, None
+        if rows.shared_P is not None:
+            cache = self._shared(rows.shared_P, len(rows.ids_BL))
+            before_BP = attention_BL.new_ones(len(rows.ids_BL), len(rows.shared_P))
+            places, attention_BL = places + len(rows.shared_P), torch.cat([before_BP, attention_BL], 1)
         logits_BTV = self.model(
-            input_ids=rows.ids_BL, attention_mask=rows.attention_BL, position_ids=places, use_cache=False,
-            logits_to_keep=rows.written + 1,
+            input_ids=rows.ids_BL, attention_mask=attention_BL, position_ids=places, past_key_values=cache,
+            use_cache=cache is not None, logits_to_keep=rows.written + 1,
         ).logits[:, -rows.written - 1 : -1]  # fmt: skip
         if logits_BTV.shape[1] < rows.written:  # nothing stands before the first token of the longest row
             gap = rows.written - logits_BTV.shape[1]
@@ -127,6 +134,12 @@ class Adapted(nn.Module):
         ids_BT = rows.ids_BL[:, -rows.written :]
         logp_BTV = torch.log_softmax(logits_BTV.float() / temperature, -1)
         return logp_BTV.gather(-1, ids_BT[:, :, None]).squeeze(-1)
+
+    def _shared(self, shared_P: Tensor, rows: int) -> Any:
+        """Keys and values of what stands before all rows, a copy for each; gradients go through them."""
+        cache = self.model(input_ids=shared_P[None], use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(rows)
+        return cache
 
     @property
     def device(self) -> torch.device:
@@ -165,6 +178,13 @@ class Adapted(nn.Module):
         strange = [*found.unexpected_keys, *(key for key in found.missing_keys if f".{which}." in key)]
         if strange:
             raise ConfigError(f"{folder}: made for another base ({len(strange)} weights differ, as {strange[0]})")
+
+
+def _keeps_all(model: Any) -> bool:
+    """Whether every layer attends to all tokens before, so that keys and values are all that a beginning leaves."""
+    config = model.config
+    plain = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+    return plain and not getattr(config, "sliding_window", None) and not getattr(model, "_is_stateful", False)
 
 
 def _without_dropout(model: nn.Module) -> None:
