@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help demo test lint slow bench eval eval-full eval-peers eval-ablations eval-tables credit docs golden clean
+.PHONY: help demo test lint slow bench bench-train eval eval-full eval-peers eval-ablations eval-tables credit docs golden clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ slow: .venv/.installed  ## tests with the real local models (fetches about 2 GB 
 
 bench: .venv/.installed  ## benchmarks, as ratios inside one run
 	$(PY) -m benchmarks
+
+bench-train: .venv/.installed  ## what training costs: a real step, beside TRL, and OPRL over outcome-only
+	$(PY) -m benchmarks.training --out $(RUNS)/training.json
 
 # Benchmark data is never part of the project: eval/README.md says where each comes from, and under which licence.
 DATA ?= ../shared/data

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agentmem.train.advantages import joined, outcome_advantages, pairs, step_advantages
 from agentmem.train.losses import Clip, pair_coefficients, policy_divisor, policy_loss, step_reward
-from agentmem.train.rows import DUMMY, Row, batches, padded, shared_batches, shares
+from agentmem.train.rows import DUMMY, Row, alike, batches, beginning, padded, shared_batches, shares
 
 REWARDS = st.lists(st.lists(st.floats(-5, 5), min_size=2, max_size=6), min_size=1, max_size=4)
 
@@ -191,6 +191,33 @@ def test_every_row_is_read_once_and_all_devices_have_as_many_batches(lengths, pa
 def test_devices_get_nearly_as_many_tokens(lengths, parts):
     loads = [sum(lengths[place] for place in own) for own in shares(lengths, parts)]
     assert max(loads) - min(loads) <= max(lengths)
+
+
+PROMPTS = st.lists(st.integers(0, 2), max_size=8)
+
+
+@given(st.lists(st.tuples(PROMPTS, st.integers(0, 9)), min_size=1, max_size=12), st.integers(16, 60))
+def test_rows_that_begin_alike_go_together_and_no_batch_grows(drawn, budget):
+    rows = [Row(prompt, [7] * written) for prompt, written in drawn]
+    lengths = [len(row) for row in rows]
+    found = alike(rows, range(len(rows)), budget)
+    assert sorted(place for batch in found for place in batch) == list(range(len(rows)))
+    for batch in found:
+        assert len(batch) == 1 or max(lengths[place] for place in batch) * len(batch) <= budget
+        own = [rows[place].prompt for place in batch]
+        same = beginning([rows[place] for place in batch])
+        assert all(prompt[:same] == own[0][:same] and (not same or len(prompt) > same) for prompt in own)
+
+
+def test_rows_of_one_prompt_are_read_with_it_once():
+    """Two prompts of 300 tokens that differ early: a batch each, though by length all would go together."""
+    one, other = [1] * 300, [1, *[2] * 299]
+    rows = [Row(prompt, [7] * 10) for prompt in (one, other) * 8]
+    assert alike(rows, range(16), 16 * 310) == [list(range(0, 16, 2)), list(range(1, 16, 2))]
+    assert beginning(rows[::2]) == 299 and beginning(rows) == 1 and beginning(rows[:1]) == 0
+    together = padded([Row((5, 6, 7), (8,)), Row((5, 6, 1, 9), (2, 3))], "cpu", shared=2)
+    assert together.shared_P is not None and together.shared_P.tolist() == [5, 6]
+    assert together.ids_BL.tolist() == [[0, 0, 7, 8], [1, 9, 2, 3]]
 
 
 def test_padding_stands_before_the_rows():

@@ -176,6 +176,60 @@ def test_gradients_do_not_depend_on_the_batches_nor_on_dummy_rows():
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
 
 
+ALIKE = [
+    Row((9, 5, 4, 6), (3, 2)),
+    Row((9, 5, 4, 6), (4, 10, 16, 1)),
+    Row((9, 5, 4, 12, 3, 3), (1,)),
+    Row((9, 5, 4), (2,)),
+]
+
+
+@pytest.mark.parametrize("rows", [ALIKE, ALIKE[:2], [*ALIKE, *ROWS], [ALIKE[0], Row((), (3, 4))]])
+def test_what_prompts_begin_with_is_read_once_and_changes_nothing(rows):
+    def read(shared: bool):
+        model, calls = adapted(), []
+        assert model.shares_prompts
+        model.shares_prompts = shared
+        model.model.register_forward_hook(lambda *_: calls.append(1))
+        learner = learner_of(model, tokens=1000)
+        logps = learner.logprobs(rows, "policy")
+        assert len(calls) == 1 + (shared and len({row.prompt[:1] for row in rows}) == 1)
+        learner.backward(rows, "policy", lambda new, rows, places: (new * new * rows.mask_BT).sum())
+        return [*logps, *gradients_of(model, "policy")]
+
+    for own, expected in zip(read(True), read(False), strict=True):
+        torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_with_a_sliding_window_reads_every_row_whole():
+    from transformers import MistralConfig, MistralForCausalLM
+
+    window = MistralConfig(vocab_size=32, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+                           num_attention_heads=2, num_key_value_heads=1, sliding_window=4)  # fmt: skip
+    model = Adapted(MistralForCausalLM(window), rank=2)
+    assert not model.shares_prompts and len(learner_of(model).logprobs(ALIKE, "policy")) == len(ALIKE)
+
+
+@pytest.mark.parametrize("ratio", ["token", "step"])
+def test_one_update_needs_no_pass_for_old_probabilities(ratio, monkeypatch):
+    """The ratio is 1 by definition; the same weights as with the pass, to the last bit."""
+
+    def weights(with_pass: bool):
+        model, own = adapted(), recipe(outcome=Outcome(ratio=ratio))
+        learner = learner_of(model, tokens=own.tokens)
+        trainer = Trainer(learner, Playing(model, turns=3), own)
+        calls, logprobs, update = [], learner.logprobs, trainer._update
+        monkeypatch.setattr(learner, "logprobs", lambda rows, which: calls.append(which))
+        if with_pass:
+            passed = lambda batch, old, *rest: update(batch, logprobs(batch.rows, "policy"), *rest)  # noqa: E731
+            monkeypatch.setattr(trainer, "_update", passed)
+        trainer.iterate(0)
+        assert calls == []
+        return model.weights("policy")
+
+    assert same(weights(False), weights(True)) and not same(weights(False), adapted().weights("policy"))
+
+
 def test_two_passes_of_the_process_reward_model_equal_autograd_on_the_whole_loss():
     model, other = adapted(), adapted()
     own = recipe(credit="oprl", tokens=1000)
@@ -278,7 +332,9 @@ def test_checkpointing_computes_layers_again_and_changes_no_gradient():
 
 
 def test_checkpointing_trains_the_same():
-    plain, _ = trained(credit="oprl")
+    model = adapted(("policy", "prm"))
+    model.shares_prompts = False  # as with checkpointing; what is read once is another order of sums
+    plain, _ = trained(model=model, credit="oprl")
     again, _ = trained(model=adapted(checkpointing=True), credit="oprl")
     assert same(plain.weights("policy"), again.weights("policy")) and same(plain.weights("prm"), again.weights("prm"))
 

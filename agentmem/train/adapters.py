@@ -85,6 +85,10 @@ class Adapted(nn.Module):
         self.names: tuple[Which, ...] = tuple(dict.fromkeys(("policy", *names)))
         self._in_step: InStep | None = None
         self._checkpointed = _checkpointed(model) if checkpointing else ()
+        self.shares_prompts = _keeps_all(model) and self.device.type == "cpu" and not checkpointing
+        """Whether what prompts begin with is read once (`Padded.shared_P`): fewer tokens, in more and smaller calls of
+        the model, which pays on a CPU. Never with sharded weights: processes would not call it equally often; nor with
+        checkpointed layers, which take no cache."""
         self.eval()
         self.use("policy")
 
@@ -94,6 +98,7 @@ class Adapted(nn.Module):
         """Leave this process its part of all weights, see `sharding.shard`; optimizers are made afterwards."""
         shard(self.model, "cuda" if torch.cuda.is_available() else "cpu")
         self._in_step = InStep(self.model)
+        self.shares_prompts = False
 
     @property
     def sharded(self) -> bool:
@@ -144,11 +149,15 @@ class Adapted(nn.Module):
             rows: as `padded` gives them.
             temperature: that the rows were sampled at.
         """
-        places = (rows.attention_BL.cumsum(1) - 1).clamp(min=0)
+        places, attention_BL, cache = (rows.attention_BL.cumsum(1) - 1).clamp(min=0), rows.attention_BL, None
+        if rows.shared_P is not None:
+            cache = self._shared(rows.shared_P, len(rows.ids_BL))
+            before_BP = attention_BL.new_ones(len(rows.ids_BL), len(rows.shared_P))
+            places, attention_BL = places + len(rows.shared_P), torch.cat([before_BP, attention_BL], 1)
         with self._recomputing():
             logits_BTV = self.model(
-                input_ids=rows.ids_BL, attention_mask=rows.attention_BL, position_ids=places, use_cache=False,
-                logits_to_keep=rows.written + 1,
+                input_ids=rows.ids_BL, attention_mask=attention_BL, position_ids=places, past_key_values=cache,
+                use_cache=cache is not None, logits_to_keep=rows.written + 1,
             ).logits[:, -rows.written - 1 : -1]  # fmt: skip
         if logits_BTV.shape[1] < rows.written:  # nothing stands before the first token of the longest row
             gap = rows.written - logits_BTV.shape[1]
@@ -169,6 +178,12 @@ class Adapted(nn.Module):
         finally:
             for layer in layers:
                 layer.training = False
+
+    def _shared(self, shared_P: Tensor, rows: int) -> Any:
+        """Keys and values of what stands before all rows, a copy for each; gradients go through them."""
+        cache = self.model(input_ids=shared_P[None], use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(rows)
+        return cache
 
     @property
     def device(self) -> torch.device:
@@ -249,6 +264,13 @@ def _checkpointed(model: Any) -> Sequence[nn.Module]:
     if not found:
         raise ConfigError(f"{type(model).__name__}: has no layers that can be checkpointed; leave checkpointing off")
     return found
+
+
+def _keeps_all(model: Any) -> bool:
+    """Whether every layer attends to all tokens before, so that keys and values are all that a beginning leaves."""
+    config = model.config
+    plain = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+    return plain and not getattr(config, "sliding_window", None) and not getattr(model, "_is_stateful", False)
 
 
 def _without_dropout(model: nn.Module) -> None:

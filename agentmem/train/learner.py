@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agentmem.train.adapters import Adapted, Which
-from agentmem.train.rows import DUMMY, Padded, Row, padded, shared_batches
+from agentmem.train.rows import DUMMY, Padded, Row, beginning, padded, shared_batches
 from agentmem.train.sharding import whole
 
 Loss = Callable[[Tensor, Padded, Sequence[int]], Tensor]
@@ -53,10 +53,15 @@ class Learner:
         self.rank: int = accelerator.process_index if accelerator else 0
 
     def _own(self, rows: Sequence[Row]) -> list[list[int]]:
-        return shared_batches([len(row) for row in rows], self.ranks, self._tokens)[self.rank] if rows else []
+        if not rows:
+            return []
+        alike = rows if self.adapted.shares_prompts else None
+        return shared_batches([len(row) for row in rows], self.ranks, self._tokens, alike)[self.rank]
 
     def _read(self, rows: Sequence[Row], places: Sequence[int]) -> tuple[Tensor, Padded]:
-        batch = padded([rows[place] for place in places] or [DUMMY], self.adapted.device)
+        own = [rows[place] for place in places] or [DUMMY]
+        shared = beginning(own) if self.adapted.shares_prompts else 0
+        batch = padded(own, self.adapted.device, shared=shared)
         return self.adapted(batch, self._temperature), batch
 
     def logprobs(self, rows: Sequence[Row], which: Which) -> list[Tensor]:

@@ -108,8 +108,12 @@ class Trainer:
         batch = _Batch.of(groups)
         if not batch.rows:
             return Iteration({**metrics, "speed/seconds": time.monotonic() - started}, groups, _placed(groups, []))
-        old = self.learner.logprobs(batch.rows, "policy")
-        steps, learned = self._step_credit(batch, old) if own.credit == "oprl" else (None, {})
+        steps, learned, old = None, {}, None
+        if own.credit == "oprl" or own.outcome.epochs > 1:
+            old = self.learner.logprobs(batch.rows, "policy")
+        if own.credit == "oprl":
+            assert old is not None
+            steps, learned = self._step_credit(batch, old)
         outcome = outcome_advantages(batch.rewards, own.outcome.estimator, own.outcome.scale)
         advantages = joined(outcome, steps, batch.turns, self._alpha(iteration), own.steps.skip_degenerate)
         metrics |= learned | self._update(batch, old, advantages, iteration)
@@ -179,8 +183,9 @@ class Trainer:
     # -- the policy
 
     def _update(
-        self, batch: _Batch, old: Sequence[Tensor], advantages: Sequence[Sequence[Floats]], iteration: int
+        self, batch: _Batch, old: Sequence[Tensor] | None, advantages: Sequence[Sequence[Floats]], iteration: int
     ) -> dict[str, float]:
+        """Without `old` the policy is still what it was: its own log-probabilities are the old ones."""
         own = self.recipe.outcome
         per_row = [float(value) for group in advantages for one in group for value in one]
         divisor = policy_divisor([len(row.written) for row in batch.rows], own.ratio)
@@ -193,7 +198,8 @@ class Trainer:
                 return aligned([values[place] for place in places], rows.written, new_BT.device)
 
             found = policy_loss(
-                new_BT, lay_out(old), torch.tensor([per_row[place] for place in places], device=new_BT.device),
+                new_BT, lay_out(old) if old else new_BT.detach(),
+                torch.tensor([per_row[place] for place in places], device=new_BT.device),
                 rows.mask_BT, clip=Clip(own.clip_low, own.clip_high), ratio=own.ratio,
                 reference_BT=lay_out(reference) if reference else None, kl=own.kl,
             )  # fmt: skip
