@@ -172,6 +172,8 @@ class EditExample(Example):
     """Empty where there is nothing to remember; in a file that is the line =."""
     note: str = ""
     """For people."""
+    lang: str = "en"
+    """Language of the conversation, an ISO 639-1 code."""
 
     @field_validator("memory")
     @classmethod

@@ -111,7 +111,8 @@ def _trainer(model: Any, tokenizer: Any, kept: dict[str, list[Taught]], out: Pat
 
     data = {split: Dataset.from_list([one._asdict() for one in own]) for split, own in kept.items() if own}
     settings = arguments(SFTConfig, recipe, out, cpu=str(model.device) == "cpu", test="test" in data,
-                         max_length=recipe.max_tokens, packing=False)  # fmt: skip
+                         max_length=recipe.max_tokens, packing=False,
+                         train_sampling_strategy="group_by_length")  # fmt: skip  much less padding
     with boundary(ConfigError, "sft"):
         return SFTTrainer(model=model, args=settings, train_dataset=data["train"], eval_dataset=data.get("test"),
                           processing_class=tokenizer, peft_config=lora(recipe))  # fmt: skip
