@@ -18,7 +18,6 @@ from agentmem.memory import Fact
 from agentmem.models.fake import FakeChatModel, FakeEmbedder, FakeWriter
 from agentmem.policy import MemoryPolicy, Observation, TrainedPolicy, get_policy, trained_folder
 from agentmem.policy.actions import EDITS
-from agentmem.policy.edits import parse_edits
 from agentmem.policy.trained import CHUNK_TOKENS
 from agentmem.prompts import render
 from agentmem.route import count_tokens
@@ -53,12 +52,9 @@ def policy(name: str) -> MemoryPolicy:
 # -- prompts and answers
 
 
-def test_the_system_prompt_is_short_and_names_the_seven_forms() -> None:
-    text = render("edits")
-    assert 60 <= count_tokens(text) <= 90
-    forms = text.split("\n")[1:8]
-    assert [form[0] for form in forms] == list("+++~-x=")
-    assert parse_edits("\n".join(forms)).problems == ()
+def test_the_system_prompt_is_short() -> None:
+    """It is read with every conversation, and the forms are learned."""
+    assert count_tokens(render("edits")) <= 20
 
 
 def test_the_prompt_is_what_the_trainer_sees_too() -> None:

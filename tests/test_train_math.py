@@ -65,6 +65,17 @@ def test_step_advantages_by_hand():
     np.testing.assert_allclose(np.ravel(step_advantages(STEPS, "batch")), (every - every.mean()) / every.std())
 
 
+def test_step_advantages_over_the_spread_of_the_batch_by_hand():
+    """[group][trajectory][turn] less the mean of the turn: +-0.5, +-1.5; +-2, 0."""
+    whole = np.sqrt((2 * 0.25 + 2 * 2.25 + 2 * 4 + 2 * 0) / 8)
+    found = step_advantages(STEPS, "turn", spread="batch")
+    np.testing.assert_allclose(found[0], np.array([[-0.5, -1.5], [0.5, 1.5]]) / whole)
+    np.testing.assert_allclose(found[1], np.array([[-2, 0], [2, 0]]) / whole)
+    bounded = step_advantages(STEPS, "turn", spread="batch", most=0.5)
+    np.testing.assert_allclose(bounded, np.clip(found, -0.5, 0.5))
+    np.testing.assert_allclose(step_advantages(STEPS, "batch", spread="batch"), step_advantages(STEPS, "batch"))
+
+
 def test_before_the_first_update_steps_weigh_nothing():
     for pool in ("group", "turn", "batch"):
         found = step_advantages([[[0.0, 0.0], [0.0, 0.0]]], pool)

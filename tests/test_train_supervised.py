@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -29,7 +31,7 @@ from agentmem.train.dpo import _adapted, _trainer, compared, dpo
 from agentmem.train.histories import EditExample, PairExample
 from agentmem.train.recipes import DPORecipe, SFTRecipe
 from agentmem.train.runs import policy_of, read_metrics
-from agentmem.train.sft import sft
+from agentmem.train.sft import _Alike, sft
 from agentmem.train.supervised import stop_of
 from tests.tiny_llama import END, SPECIAL, write_tiny_llama
 
@@ -261,6 +263,17 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     monkeypatch.undo()
     run_of(kind, base, cut, resume=True, **changes)
     same(whole, cut)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=70), st.integers(1, 8), st.integers(0, 3))
+def test_examples_of_like_length_come_together_and_each_once(lengths: list[int], batch: int, epoch: int) -> None:
+    sampler = _Alike(lengths, batch, seed=1)
+    sampler.set_epoch(epoch)
+    order = list(sampler)
+    assert order == list(sampler) and sorted(order) == list(range(len(lengths)))
+    spread = sum(max(part) - min(part) for start in range(0, len(order), batch)
+                 if (part := [lengths[place] for place in order[start : start + batch]]))  # fmt: skip
+    assert spread <= max(lengths) - min(lengths)  # all are in one of its parts: batches follow each other in length
 
 
 def test_a_second_ctrl_c_stops_at_once(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -280,6 +280,26 @@ def test_without_step_credit_oprl_is_grpo_to_the_last_bit():
     assert not same(plain.weights("policy"), with_steps.weights("policy"))
 
 
+def test_step_rewards_count_from_where_the_run_began():
+    """Until its first update the process reward model is the start: from there rewards are 0, from the policy not."""
+    seen = {}
+
+    class Looking(Trainer):
+        def _step_rewards(self, batch, old):
+            found = super()._step_rewards(batch, old)
+            seen.setdefault(self.recipe.steps.reference, []).append(found)
+            return found
+
+    for reference in ("start", "rolling"):
+        model = adapted(("policy", "prm", "reference"))
+        model.write("prm", model.weights("reference"))
+        own = recipe(credit="oprl", steps=StepCredit(rate=0.01, reference=reference))
+        Looking(learner_of(model, tokens=own.tokens), Playing(model, turns=3), own).iterate(0)
+    before, after = seen["start"]
+    assert not np.any(before) and np.any(after)
+    assert np.any(seen["rolling"][0])
+
+
 def test_the_ratio_is_one_at_the_first_update():
     """Nothing is clipped, and the loss is minus the mean advantage of a token."""
     _, [first] = trained(1, outcome=Outcome(kl=0.1))

@@ -84,6 +84,7 @@ class Adapted(nn.Module):
                 self.write(name, weights)
         self.names: tuple[Which, ...] = tuple(dict.fromkeys(("policy", *names)))
         self._in_step: InStep | None = None
+        self._in_use: Which | None = None
         self._checkpointed = _checkpointed(model) if checkpointing else ()
         self.shares_prompts = _keeps_all(model) and self.device.type == "cpu" and not checkpointing
         """Whether what prompts begin with is read once (`Padded.shared_P`): fewer tokens, in more and smaller calls of
@@ -120,6 +121,9 @@ class Adapted(nn.Module):
 
         PEFT freezes the adapters that it leaves, silently: a later backward through them would do nothing.
         """
+        if which == self._in_use:  # to look at every layer is what a tiny model spends most of its time on
+            return
+        self._in_use = which
         self.model.set_adapter(which)
         for name in self.names:
             for parameter in self.parameters_of(name):
@@ -135,6 +139,7 @@ class Adapted(nn.Module):
         if which == "base":
             with self.model.disable_adapter():
                 yield
+            self._in_use = None
         else:
             self.use(which)
             yield

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Estimator = Literal["grpo", "rloo"]
 Scale = Literal["group", "batch", "none"]
 Pool = Literal["group", "turn", "batch"]
+Spread = Literal["pool", "batch"]
 
 EPSILON = 1e-4
 """Beside a standard deviation of rewards, as in TRL."""
@@ -56,43 +57,45 @@ def _deviation(values: Floats) -> float:
 
 
 def step_advantages(
-    rewards: Sequence[Sequence[Sequence[float]]], pool: Pool = "group", floor: float = 1e-6
+    rewards: Sequence[Sequence[Sequence[float]]],
+    pool: Pool = "group",
+    floor: float = 1e-6,
+    spread: Spread = "pool",
+    most: float | None = None,
 ) -> list[list[Floats]]:
     """An advantage a turn, (T,) for each trajectory of each group: how its step reward compares with others.
 
     Args:
         rewards: r[group][trajectory][turn].
-        pool: what a turn is compared with: all turns of its group, the same turn of the group's other trajectories, or
-            all turns of the batch.
+        pool: what a turn is compared with, by its mean: all turns of its group, the same turn of the group's other
+            trajectories, or all turns of the batch.
         floor: least standard deviation to divide by: before the first update of a process reward model every step
             reward is 0 but for rounding.
+        spread: whose standard deviation is divided by: the pool's, or that of all turns of the batch after their
+            pools' means are taken away. In a pool of turns that are nearly alike the first makes much of little.
+        most: greatest advantage, either way; None for any. Rare answers get extreme step rewards.
     """
-    groups = [[np.asarray(own, np.float64) for own in group] for group in rewards]
-    if pool == "batch":
-        every = [own_T for group in groups for own_T in group]
-        mean, deviation = _moments(np.concatenate(every) if every else np.zeros(0), floor)
-        return [[(own_T - mean) / deviation for own_T in group] for group in groups]
-    if pool == "turn":
-        return [_by_turn(group, floor) for group in groups]
-    found = []
-    for group in groups:
-        mean, deviation = _moments(np.concatenate(group) if group else np.zeros(0), floor)
-        found.append([(own_T - mean) / deviation for own_T in group])
-    return found
+    pools: dict[tuple[int, ...], list[float]] = {}
+    keys = {"group": lambda group, turn: (group,), "turn": lambda group, turn: (group, turn),
+            "batch": lambda group, turn: ()}  # fmt: skip
+    key = keys[pool]
+    for group, trajectories in enumerate(rewards):
+        for own in trajectories:
+            for turn, reward in enumerate(own):
+                pools.setdefault(key(group, turn), []).append(float(reward))
+    means = {name: float(np.mean(values)) for name, values in pools.items()}
+    centred = (
+        np.concatenate([np.array(values) - means[name] for name, values in pools.items()]) if pools else np.zeros(1)
+    )
+    whole = float(np.sqrt((centred**2).mean()))
+    scales = {name: max(whole if spread == "batch" else float(np.std(values)), floor) for name, values in pools.items()}
 
+    def advantages(group: int, own: Sequence[float]) -> Floats:
+        names = [key(group, turn) for turn in range(len(own))]
+        found_T = np.array([(reward - means[name]) / scales[name] for reward, name in zip(own, names, strict=True)])
+        return np.clip(found_T, -most, most) if most is not None else found_T
 
-def _by_turn(group: Sequence[Floats], floor: float) -> list[Floats]:
-    found = [np.zeros(len(own_T)) for own_T in group]
-    for turn in range(max(map(len, group), default=0)):
-        having = [place for place, own_T in enumerate(group) if len(own_T) > turn]
-        mean, deviation = _moments(np.array([group[place][turn] for place in having]), floor)
-        for place in having:
-            found[place][turn] = (group[place][turn] - mean) / deviation
-    return found
-
-
-def _moments(values: Floats, floor: float) -> tuple[float, float]:
-    return (float(values.mean()), max(float(values.std()), floor)) if len(values) else (0.0, 1.0)
+    return [[advantages(group, own) for own in trajectories] for group, trajectories in enumerate(rewards)]
 
 
 def joined(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentmem.errors import ConfigError
 from agentmem.policy.actions import ActionsName
-from agentmem.train.advantages import Estimator, Pairing, Pool, Scale
+from agentmem.train.advantages import Estimator, Pairing, Pool, Scale, Spread
 from agentmem.train.losses import Ratio
 
 
@@ -50,14 +50,21 @@ class StepCredit(_Section):
 
     beta: float = Field(default=0.05, gt=0)
     """Step reward a nat of log-probability won."""
+    reference: Literal["rolling", "start"] = "rolling"
+    """Over what log-probability is won: over the policy that wrote the turn (OPRL), or over the one that the run began
+    with (PRIME, arXiv 2502.01456): step rewards then don't fade as the policy follows, and a pass more is made."""
     alpha: float = Field(default=1.0, ge=0)
     """Weight of the step advantages beside the outcome's."""
     warmup: int = Field(default=0, ge=0)
     """Iterations until alpha is reached, in a straight line from 0."""
     pool: Pool = "group"
     """What a turn is compared with."""
+    spread: Spread = "pool"
+    """By whose standard deviation step rewards are divided: their pool's, or the batch's."""
     floor: float = Field(default=1e-6, gt=0)
     """Least standard deviation of step rewards to divide by."""
+    most: float | None = Field(default=None, gt=0)
+    """Greatest step advantage, either way; rare answers get extreme ones."""
     skip_degenerate: bool = False
     """Leave out the steps of groups in which all earned the same."""
     per_token: bool = False

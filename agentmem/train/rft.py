@@ -246,7 +246,7 @@ def _learner(recipe: RFTRecipe, setup: Setup, accelerator: Any) -> tuple[Learner
     device = "cpu" if sharded else str(accelerator.device) if accelerator else setup.device
     model, tokenizer = load_causal(base_path(setup.base), device=device, dtype=setup.dtype, attention=setup.attention)
     wanted: dict[Which, bool] = {"policy": True, "prm": recipe.credit == "oprl",
-                                 "reference": bool(recipe.outcome.kl and setup.start)}  # fmt: skip
+                                 "reference": bool(_asks_start(recipe) and setup.start)}  # fmt: skip
     names: list[Which] = [name for name, has in wanted.items() if has]
     adapted = Adapted(model, rank=setup.rank, alpha=2 * setup.rank, names=names, start=setup.start, seed=recipe.seed,
                       checkpointing=setup.checkpointing)  # fmt: skip
@@ -261,6 +261,11 @@ def _learner(recipe: RFTRecipe, setup: Setup, accelerator: Any) -> tuple[Learner
         temperature=recipe.rollouts.temperature, norms={"policy": recipe.norm, "prm": recipe.steps.norm},
     )  # fmt: skip
     return learner, tokenizer
+
+
+def _asks_start(recipe: RFTRecipe) -> bool:
+    """Whether anything is measured from the policy that the run began with."""
+    return bool(recipe.outcome.kl) or (recipe.credit == "oprl" and recipe.steps.reference == "start")
 
 
 def _sampler(

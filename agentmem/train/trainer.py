@@ -113,7 +113,7 @@ class Trainer:
             old = self.learner.logprobs(batch.rows, "policy")
         if own.credit == "oprl":
             assert old is not None
-            steps, learned = self._step_credit(batch, old)
+            steps, learned = self._step_credit(batch, self._reference(batch.rows) if self._from_start else old)
         outcome = outcome_advantages(batch.rewards, own.outcome.estimator, own.outcome.scale)
         advantages = joined(outcome, steps, batch.turns, self._alpha(iteration), own.steps.skip_degenerate)
         metrics |= learned | self._update(batch, old, advantages, iteration)
@@ -138,6 +138,10 @@ class Trainer:
 
     # -- the process reward model
 
+    @property
+    def _from_start(self) -> bool:
+        return self.recipe.steps.reference == "start"
+
     def _step_credit(self, batch: _Batch, old: Sequence[Tensor]) -> tuple[list[list[Floats]], dict[str, float]]:
         """Step advantages from the updated process reward model, and what its update came to."""
         metrics = self._update_prm(batch, old)
@@ -145,7 +149,7 @@ class Trainer:
         flat = [value for group in rewards for one in group for value in one]
         metrics |= {"prm/step_reward": float(np.mean(flat)), "prm/step_reward_deviation": float(np.std(flat))}
         own = self.recipe.steps
-        return step_advantages(rewards, own.pool, own.floor), metrics
+        return step_advantages(rewards, own.pool, own.floor, own.spread, own.most), metrics
 
     def _step_rewards(self, batch: _Batch, old: Sequence[Tensor]) -> list[float]:
         """A reward a row, under the process reward model as it is now."""
