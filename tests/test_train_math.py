@@ -175,10 +175,10 @@ def test_policy_loss_by_hand():
 
 def test_the_penalty_by_hand():
     new, reference = torch.tensor([[-1.0, -2.0]]), torch.tensor([[-1.5, -2.0]])
-    found = policy_loss(new, new, torch.zeros(1), torch.ones(1, 2), reference_BT=reference, kl=2.0)
+    found = policy_loss(new, new, torch.zeros(1), torch.ones(1, 2), penalties=[(reference, 2.0)])
     penalty = math.exp(-0.5) + 0.5 - 1
     assert found.kl.item() == pytest.approx(penalty) and found.loss.item() == pytest.approx(2 * penalty)
-    by_step = policy_loss(new, new, torch.zeros(1), torch.ones(1, 2), reference_BT=reference, kl=2.0, ratio="step")
+    by_step = policy_loss(new, new, torch.zeros(1), torch.ones(1, 2), penalties=[(reference, 2.0)], ratio="step")
     assert by_step.loss.item() == pytest.approx(penalty)  # the mean over the step's two tokens
 
 

@@ -161,11 +161,18 @@ def test_a_policy_that_rewrites_from_data_to_use(data, base, started, tmp_path):
     assert other.exit_code == 1 and "was trained for the actions 'edits'" in " ".join(other.output.split())
 
 
-@pytest.mark.parametrize("credit", ["outcome", "oprl"])
-def test_a_resumed_run_is_the_uninterrupted_one(data, base, tmp_path, credit):
+@pytest.mark.parametrize(
+    ("credit", "further"),
+    [
+        ("outcome", {}),
+        ("oprl", {}),
+        ("oprl", {"replay": {"iterations": 2, "previous": 0.5, "reset": 1}, "outcome": {"kl": 0.1}}),
+    ],
+)
+def test_a_resumed_run_is_the_uninterrupted_one(data, base, tmp_path, credit, further):
     recipe = RFTRecipe.model_validate(
         {"iterations": 3, "save_every": 1, "credit": credit, "rate": 1e-3,
-         "rollouts": {"histories": 2, "group": 3, "max_tokens": 8}})  # fmt: skip
+         "rollouts": {"histories": 2, "group": 3, "max_tokens": 8}, **further})  # fmt: skip
     setup = Setup(base=str(base), rewards={"alike": 1.0}, reconcile=False, rank=4)
     own = {"alike": lambda ended: float(len(ended.memories)) + 0.1 * ended.unreadable}
     examples = read_examples(data)
@@ -250,6 +257,7 @@ def test_a_judge_that_gives_no_verdict_marks_its_trajectories(data, base, tmp_pa
         (["--start", "nowhere"], "nowhere"),
         (["--set", "rate.x=1", "--set", "rate.x.y=1"], "rate.x holds no settings"),
         (["--answerer", "nobody"], "nobody"),
+        (["--set", "replay.reset=3"], "shape the penalty outcome.kl, which is 0"),
         (["--actions", "magic"], "choose edits or rewrite"),
         (["--actions", "rewrite"], "rollouts.max_tokens 128: the actions 'rewrite' write a memory of up to 512 tokens"),
         (["--sampler", "magic"], "sampler 'magic': choose own, vllm, or the URL"),

@@ -16,7 +16,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from agentmem.errors import ConfigError
 from agentmem.train.adapters import Adapted
 from agentmem.train.learner import Learner
-from agentmem.train.recipes import Outcome, RFTRecipe, Rollouts, StepCredit
+from agentmem.train.recipes import Outcome, Replayed, RFTRecipe, Rollouts, StepCredit
+from agentmem.train.replay import Learned, Replay
 from agentmem.train.rows import DUMMY, Row, padded
 from agentmem.train.samplers import AdaptedSampler
 from agentmem.train.synthetic import END, VOCABULARY, Lives
@@ -298,6 +299,61 @@ def test_step_rewards_count_from_where_the_run_began():
     before, after = seen["start"]
     assert not np.any(before) and np.any(after)
     assert np.any(seen["rolling"][0])
+
+
+def test_kept_rollouts_are_learned_from_again():
+    """With their advantages and the log-probabilities of when they were written; the new ones all the same."""
+    plain, _ = trained(1)
+    again, _ = trained(1, replay=Replayed(iterations=2))
+    assert same(plain.weights("policy"), again.weights("policy"))  # nothing is kept yet
+    read = []
+
+    class Reading(Learner):
+        def backward(self, rows, which, loss):
+            read.append(len(rows))
+            super().backward(rows, which, loss)
+
+    model, own = adapted(), recipe(replay=Replayed(iterations=2, share=0.5))
+    learner = Reading(model, learner_of(model).optimizers, tokens=own.tokens)
+    trainer = Trainer(learner, Playing(model, turns=3), own)
+    for number in range(4):
+        trainer.iterate(number)
+    assert read == [24, 36, 36, 36]  # 2 histories, 4 times, 3 turns
+    kept = trainer.replay.drawn(1000, random.Random(0))
+    assert len(kept.rows) == 48 and all(
+        len(row.written) == len(old) for row, old in zip(kept.rows, kept.old, strict=True)
+    )
+
+
+def test_what_is_kept_survives_its_file(tmp_path):
+    rows = [Row([1, 2], [3]), Row([], [4, 5]), Row([6], [7, 8, 9])]
+    old = [torch.tensor([-0.5]), torch.tensor([-1.0, -2.0]), torch.tensor([-3.0, 0.0, -0.25])]
+    written, read = Replay(2), Replay(2)
+    written.add(Learned(rows[:1], old[:1], [0.1]))
+    written.add(Learned(rows[1:], old[1:], [0.2, -0.3]))
+    written.save(tmp_path)
+    read.read(tmp_path)
+    for rng in (7, 8):
+        one, other = (replay.drawn(2, random.Random(rng)) for replay in (written, read))
+        assert one.rows == other.rows and one.advantages == other.advantages
+        assert all(torch.equal(a, b) for a, b in zip(one.old, other.old, strict=True))
+    read.add(Learned([], [], []))
+    assert len(read.drawn(9, random.Random(0)).rows) == 2  # the older iteration went
+
+
+def test_the_penalty_may_be_shared_between_two_references():
+    """All on the policy of the iteration's beginning is no penalty at the first update; the start is another."""
+    for previous, far in ((1.0, False), (0.5, True), (0.0, True)):
+        own = {"outcome": Outcome(kl=0.1), "replay": Replayed(previous=previous)}
+        _, [first] = trained(1, model=adapted(("policy", "prm", "reference")), **own)
+        assert (first.metrics["policy/kl"] > 1e-6) == far
+
+
+def test_the_penalty_counts_from_anew_after_a_reset():
+    model, own = adapted(("policy", "prm", "reference")), recipe(outcome=Outcome(kl=0.1), replay=Replayed(reset=1))
+    trainer = Trainer(learner_of(model, tokens=own.tokens), Playing(model, turns=3), own)
+    far = [trainer.iterate(number).metrics["policy/kl"] for number in range(2)]
+    assert far[0] > 1e-6 and abs(far[1]) < 1e-9
 
 
 def test_the_ratio_is_one_at_the_first_update():

@@ -61,7 +61,7 @@ def test_the_loss_and_its_gradient_are_those_of_trl(folder, tmp_path):
     def loss(new_BT, rows, places):
         lay = lambda values: aligned([values[place] for place in places], rows.written, "cpu")  # noqa: E731
         found = policy_loss(new_BT, lay(old), torch.tensor([advantages[place] for place in places]), rows.mask_BT,
-                            reference_BT=lay(base), kl=0.1)  # fmt: skip
+                            penalties=[(lay(base), 0.1)])  # fmt: skip
         return found.loss / policy_divisor([len(row.written) for row in ROWS])
 
     values: list[float] = []

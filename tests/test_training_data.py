@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from agentmem.policy.edits import parse_edits
+from agentmem.train.histories import read_examples
+from agentmem.train.leaks import leaks
 
 DATA = Path(__file__).parents[1] / "agentmem" / "train" / "data"
 REAL = Path(__file__).parents[2] / "shared" / "data"
@@ -26,7 +28,10 @@ def test_the_readme_counts_the_records():
 @pytest.mark.parametrize("name", [path.name for path in sorted(DATA.glob("*.jsonl"))])
 def test_no_record_stands_twice_and_all_have_a_family(name):
     records = rows(name)
-    families = [record.get("family") or record.get("domain") or record.get("attribute") for record in records]
+    families = [
+        record.get("family") or record.get("user") or record.get("domain") or record.get("attribute")
+        for record in records
+    ]
     assert all(family and family.strip() for family in families)
     assert max(Counter(json.dumps({**record, "family": ""}, sort_keys=True) for record in records).values()) == 1
 
@@ -40,6 +45,21 @@ def test_edits_of_dialogues_parse_quote_the_user_and_name_what_is_there():
         for edit in parsed.edits:
             assert set(edit.aliases) <= record["memory"].keys(), record
             assert all(any(quote in message for message in said) for quote in edit.quotes), (edit, record["family"])
+
+
+def test_dialogues_are_split_by_family_and_none_of_a_family_is_on_both_sides():
+    sides: dict[str, set[str]] = {}
+    for record in rows("dialogues.jsonl"):
+        sides.setdefault(record["family"], set()).add(record.get("split", "train"))
+    assert all(len(side) == 1 for side in sides.values())
+    assert sum(side == {"test"} for side in sides.values()) > 100
+
+
+def test_histories_can_be_read_and_leak_nothing():
+    examples = read_examples(DATA / "histories.jsonl")
+    assert len({history.user for history in examples.histories}) == len(examples.histories) >= 300
+    assert all(len(history.sessions) >= 3 and history.memory for history in examples.histories)
+    assert not leaks(examples)
 
 
 def test_updates_have_every_kind_of_message():

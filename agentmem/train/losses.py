@@ -28,7 +28,7 @@ class PolicyLoss(NamedTuple):
     loss: Tensor
     """(): with the KL penalty."""
     kl: Tensor
-    """(): of it, over tokens, before its weight."""
+    """(): of the penalties, over tokens, before their weights."""
     clipped: Tensor
     """(): tokens (or steps) at which the clipped branch counted."""
 
@@ -41,10 +41,9 @@ def policy_loss(  # noqa: PLR0913
     *,
     clip: Clip = Clip(),  # noqa: B008  a frozen value
     ratio: Ratio = "token",
-    reference_BT: Tensor | None = None,
-    kl: float = 0.0,
+    penalties: Sequence[tuple[Tensor, float]] = (),
 ) -> PolicyLoss:
-    """PPO's clipped loss on rows that are one turn each, with a penalty on leaving a reference.
+    """PPO's clipped loss on rows that are one turn each, with penalties on leaving references.
 
     -min(r A, clip(r) A), with r the ratio of new and old probability of a token, or of the whole turn (iStar). The
     penalty is the low-variance estimator of Schulman, exp(d) - d - 1 with d = log reference - log new, a token.
@@ -56,8 +55,7 @@ def policy_loss(  # noqa: PLR0913
         mask_BT: 1 at tokens that the policy wrote.
         clip: bounds of the ratio.
         ratio: of each token, or of each row's sum.
-        reference_BT: log-probabilities under the reference; needed where kl is not 0.
-        kl: weight of the penalty.
+        penalties: (B, T) log-probabilities under each reference, with the weight of its penalty.
     """
     gap_BT = (new_BT - old_BT) * mask_BT
     gap = gap_BT if ratio == "token" else gap_BT.sum(1, keepdim=True)
@@ -66,16 +64,15 @@ def policy_loss(  # noqa: PLR0913
     r = gap.exp()
     free, bound = r * advantage_B1, r.clamp(1 - clip.low, 1 + clip.high) * advantage_B1
     loss = -(torch.minimum(free, bound) * counts).sum()
-    penalty = new_BT.new_zeros(())
-    if kl:
-        assert reference_BT is not None
+    away = new_BT.new_zeros(())
+    for reference_BT, weight in penalties:
         away_BT = (reference_BT - new_BT) * mask_BT
         penalty_BT = (away_BT.exp() - away_BT - 1) * mask_BT
-        penalty = penalty_BT.sum()
+        away = away + penalty_BT.sum().detach()
         # a step-wise loss is a mean over steps: a step's penalty is the mean over its tokens
         per_row = penalty_BT.sum(1) / mask_BT.sum(1).clamp(min=1)
-        loss = loss + kl * (penalty if ratio == "token" else per_row.sum())
-    return PolicyLoss(loss, penalty.detach(), ((bound < free) * counts).sum().detach())
+        loss = loss + weight * (penalty_BT if ratio == "token" else per_row).sum()
+    return PolicyLoss(loss, away, ((bound < free) * counts).sum().detach())
 
 
 def policy_divisor(tokens: Sequence[int], ratio: Ratio = "token") -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agentmem.errors import ConfigError
 from agentmem.policy.actions import ActionsName
@@ -43,6 +43,20 @@ class Outcome(_Section):
     """Weight of the penalty on leaving the policy that the run began with."""
     epochs: int = Field(default=1, ge=1)
     """Updates of the policy on the same rollouts."""
+
+
+class Replayed(_Section):
+    """Learning from earlier rollouts again, as in ReMix: fewer rollouts, at the price of stale ones."""
+
+    iterations: int = Field(default=0, ge=0)
+    """Whose rollouts are kept; 0 learns from new ones alone."""
+    share: float = Field(default=0.5, gt=0)
+    """Kept turns beside each new one, in every update."""
+    previous: float = Field(default=0.0, ge=0, le=1)
+    """Share of the penalty `outcome.kl` that is on leaving the policy of this iteration's beginning, in place of the
+    one that the run began with."""
+    reset: int = Field(default=0, ge=0)
+    """After so many iterations, once, the penalty counts from the policy as it is then; 0 never."""
 
 
 class StepCredit(_Section):
@@ -99,6 +113,13 @@ class RFTRecipe(_Section):
     rollouts: Rollouts = Rollouts()
     outcome: Outcome = Outcome()
     steps: StepCredit = StepCredit()
+    replay: Replayed = Replayed()
+
+    @model_validator(mode="after")
+    def _penalised(self) -> RFTRecipe:
+        if (self.replay.previous or self.replay.reset) and not self.outcome.kl:
+            raise ValueError("replay.previous and replay.reset shape the penalty outcome.kl, which is 0; set it too")
+        return self
 
 
 class _Supervised(_Section):

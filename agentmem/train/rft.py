@@ -138,11 +138,13 @@ def train(trainer: Trainer, run: RunFolder, actions: Actions = EDITS) -> None:
 
     def save(folder: Path, kept: checkpoints.Kept | None = None) -> None:
         checkpoints.save(learner, folder, kept)
+        trainer.replay.save(folder)
         keep_actions(actions, folder / "policy")
 
     at, folder = run.latest() or (-1, None)
     if folder is not None:
         checkpoints.read(learner, folder)
+        trainer.replay.read(folder)
     run.resume_at(at)
     done = at
     try:
@@ -183,6 +185,7 @@ def _others(trainer: Trainer, recipe: RFTRecipe, resumed: Path | None) -> None:
     if resumed is not None and (found := newest_checkpoint(resumed)):
         at, folder = found
         checkpoints.read(trainer.learner, folder)
+        trainer.replay.read(folder)
     for number in range(at + 1, recipe.iterations):
         iterate(trainer, number)
         if trainer.learner.adapted.sharded and _due(number, recipe):
@@ -245,8 +248,9 @@ def _learner(recipe: RFTRecipe, setup: Setup, accelerator: Any) -> tuple[Learner
     sharded = accelerator is not None and _sharded()
     device = "cpu" if sharded else str(accelerator.device) if accelerator else setup.device
     model, tokenizer = load_causal(base_path(setup.base), device=device, dtype=setup.dtype, attention=setup.attention)
+    moved = setup.start is not None or recipe.replay.reset > 0  # else the run begins with the base
     wanted: dict[Which, bool] = {"policy": True, "prm": recipe.credit == "oprl",
-                                 "reference": bool(_asks_start(recipe) and setup.start)}  # fmt: skip
+                                 "reference": moved and _asks_start(recipe)}  # fmt: skip
     names: list[Which] = [name for name, has in wanted.items() if has]
     adapted = Adapted(model, rank=setup.rank, alpha=2 * setup.rank, names=names, start=setup.start, seed=recipe.seed,
                       checkpointing=setup.checkpointing)  # fmt: skip

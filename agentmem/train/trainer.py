@@ -21,6 +21,7 @@ from agentmem.train.advantages import Floats, joined, outcome_advantages, pairs,
 from agentmem.train.learner import Learner, aligned
 from agentmem.train.losses import Clip, pair_coefficients, policy_divisor, policy_loss, step_reward
 from agentmem.train.recipes import RFTRecipe
+from agentmem.train.replay import Learned, Replay
 from agentmem.train.rows import Padded, Row
 from agentmem.train.values import Group
 
@@ -95,10 +96,12 @@ class Trainer:
         ready: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.learner, self.environment, self.recipe, self._ready = learner, environment, recipe, ready
+        self.replay = Replay(recipe.replay.iterations)
 
     def iterate(self, iteration: int) -> Iteration:
         """Make iteration number `iteration`, counted from 0; its randomness depends on nothing else."""
         own, started = self.recipe, time.monotonic()
+        self._reset(iteration)
         rng = random.Random(f"{own.seed}/{iteration}/{self.learner.rank}")
         with self._ready(), self.learner.adapted.in_step():
             mine = self.environment.play(self._histories(iteration), own.rollouts.group, rng)
@@ -109,7 +112,7 @@ class Trainer:
         if not batch.rows:
             return Iteration({**metrics, "speed/seconds": time.monotonic() - started}, groups, _placed(groups, []))
         steps, learned, old = None, {}, None
-        if own.credit == "oprl" or own.outcome.epochs > 1:
+        if own.credit == "oprl" or own.outcome.epochs > 1 or own.replay.iterations:
             old = self.learner.logprobs(batch.rows, "policy")
         if own.credit == "oprl":
             assert old is not None
@@ -190,22 +193,25 @@ class Trainer:
         self, batch: _Batch, old: Sequence[Tensor] | None, advantages: Sequence[Sequence[Floats]], iteration: int
     ) -> dict[str, float]:
         """Without `old` the policy is still what it was: its own log-probabilities are the old ones."""
-        own = self.recipe.outcome
+        own, rows = self.recipe.outcome, batch.rows
         per_row = [float(value) for group in advantages for one in group for value in one]
-        divisor = policy_divisor([len(row.written) for row in batch.rows], own.ratio)
-        tokens = max(1, sum(len(row.written) for row in batch.rows))
-        reference = self._reference(batch.rows) if own.kl else None
+        if self.recipe.replay.iterations:
+            assert old is not None
+            rows, old, per_row = self._replayed(Learned(rows, old, per_row), iteration)
+        divisor = policy_divisor([len(row.written) for row in rows], own.ratio)
+        tokens = max(1, sum(len(row.written) for row in rows))
+        penalties = self._penalties(rows)
         sums = {"policy/loss": 0.0, "policy/kl": 0.0, "policy/clipped": 0.0}
 
-        def part_of_loss(new_BT: Tensor, rows: Padded, places: Sequence[int]) -> Tensor:
+        def part_of_loss(new_BT: Tensor, part: Padded, places: Sequence[int]) -> Tensor:
             def lay_out(values: Sequence[Tensor]) -> Tensor:
-                return aligned([values[place] for place in places], rows.written, new_BT.device)
+                return aligned([values[place] for place in places], part.written, new_BT.device)
 
             found = policy_loss(
                 new_BT, lay_out(old) if old else new_BT.detach(),
                 torch.tensor([per_row[place] for place in places], device=new_BT.device),
-                rows.mask_BT, clip=Clip(own.clip_low, own.clip_high), ratio=own.ratio,
-                reference_BT=lay_out(reference) if reference else None, kl=own.kl,
+                part.mask_BT, clip=Clip(own.clip_low, own.clip_high), ratio=own.ratio,
+                penalties=[(lay_out(reference), weight) for reference, weight in penalties],
             )  # fmt: skip
             sums["policy/loss"] += found.loss.item() / divisor
             sums["policy/kl"] += found.kl.item() / tokens
@@ -216,13 +222,35 @@ class Trainer:
         for _ in range(own.epochs):
             for name in sums:
                 sums[name] = 0.0
-            self.learner.backward(batch.rows, "policy", part_of_loss)
+            self.learner.backward(rows, "policy", part_of_loss)
             norm = self.learner.step("policy", self._rate(iteration))
         totals = [sum(values) for values in zip(*(one.values() for one in self.learner.gathered(sums)), strict=True)]
         metrics = dict(zip(sums, totals, strict=True))
         if not own.kl:
             del metrics["policy/kl"]
         return {**metrics, "policy/norm": norm}
+
+    def _replayed(self, new: Learned, iteration: int) -> Learned:
+        """The new turns and kept ones beside them; the new ones are kept for later."""
+        rng = random.Random(f"{self.recipe.seed}/replay/{iteration}")
+        kept = self.replay.drawn(round(self.recipe.replay.share * len(new.rows)), rng)
+        self.replay.add(new)
+        return new + kept
+
+    def _penalties(self, rows: Sequence[Row]) -> list[tuple[list[Tensor], float]]:
+        """Log-probabilities that the policy is held near, each with the weight of the penalty."""
+        kl, previous = self.recipe.outcome.kl, self.recipe.replay.previous
+        found = []
+        if kl * (1 - previous):
+            found.append((self._reference(rows), kl * (1 - previous)))
+        if kl * previous:
+            found.append((self.learner.logprobs(rows, "policy"), kl * previous))
+        return found
+
+    def _reset(self, iteration: int) -> None:
+        if self.recipe.replay.reset and iteration == self.recipe.replay.reset:
+            adapted = self.learner.adapted
+            adapted.write("reference", adapted.weights("policy"))
 
     def _reference(self, rows: Sequence[Row]) -> list[Tensor]:
         """Log-probabilities of what the run began with."""
