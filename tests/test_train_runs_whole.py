@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from agentmem.train.recipes import RFTRecipe, read_recipe
 from agentmem.train.rft import Setup, rft
 from agentmem.train.runs import read_metrics
 from agentmem.train.sft import observed, taught
+from agentmem.train.trainer import Trainer
 from tests.tiny_llama import END, SPECIAL, write_tiny_llama
 
 EDITS = [
@@ -161,31 +163,65 @@ def test_a_policy_that_rewrites_from_data_to_use(data, base, started, tmp_path):
     assert other.exit_code == 1 and "was trained for the actions 'edits'" in " ".join(other.output.split())
 
 
-@pytest.mark.parametrize(
-    ("credit", "further"),
-    [
-        ("outcome", {}),
-        ("oprl", {}),
-        ("oprl", {"replay": {"iterations": 2, "previous": 0.5, "reset": 1}, "outcome": {"kl": 0.1}}),
-    ],
-)
-def test_a_resumed_run_is_the_uninterrupted_one(data, base, tmp_path, credit, further):
+REPLAYED = {"replay": {"iterations": 2, "previous": 0.5, "reset": 2}, "outcome": {"kl": 0.1, "epochs": 2}}
+
+
+@pytest.fixture
+def grade_ids(monkeypatch):
+    """Every trajectory earns something else: a model that has learned nothing would else have nothing to learn from."""
+    from agentmem.train import playing
+
+    real = playing._trajectory
+
+    def graded(play, scored):
+        made = real(play, scored)
+        return replace(made, reward=sum(token for step in made.steps for token in step.ids) % 97 / 97)
+
+    monkeypatch.setattr(playing, "_trajectory", graded)
+
+
+def same_runs(one, other, credit):
+    for first, second in zip(read_metrics(one), read_metrics(other), strict=True):
+        assert {name: value for name, value in first.items() if "speed" not in name} == {
+            name: value for name, value in second.items() if "speed" not in name}  # fmt: skip
+        assert first["reward/degenerate_groups"] == 0 and (credit == "outcome" or first["prm/pairs"] > 0)
+    last = Path("checkpoints/iteration-00003")
+    found = sorted(path.relative_to(one / last) for path in (one / last).rglob("*.safetensors"))
+    assert found and all((one / last / path).read_bytes() == (other / last / path).read_bytes() for path in found)
+
+
+@pytest.mark.usefixtures("grade_ids")
+@pytest.mark.parametrize(("credit", "further"), [("outcome", {}), ("oprl", {}), ("oprl", REPLAYED)])
+def test_a_resumed_run_is_the_uninterrupted_one(data, base, tmp_path, monkeypatch, credit, further):
+    """Cut between iterations, and once in the midst of one, when the process reward model has made its step already."""
     recipe = RFTRecipe.model_validate(
-        {"iterations": 3, "save_every": 1, "credit": credit, "rate": 1e-3,
+        {"iterations": 4, "save_every": 1, "credit": credit, "rate": 1e-3,
          "rollouts": {"histories": 2, "group": 3, "max_tokens": 8}, **further})  # fmt: skip
-    setup = Setup(base=str(base), rewards={"alike": 1.0}, reconcile=False, rank=4)
-    own = {"alike": lambda ended: float(len(ended.memories)) + 0.1 * ended.unreadable}
+    setup = Setup(base=str(base), rewards={"edits": 1.0}, reconcile=False, rank=4)
     examples = read_examples(data)
-    whole = rft(examples, tmp_path / "whole", recipe, setup, own_rewards=own)
-    cut = tmp_path / "cut"
-    rft(examples, cut, recipe.model_copy(update={"iterations": 1}), setup, own_rewards=own)
-    rft(examples, cut, recipe, setup, own_rewards=own, resume=True)
-    for one, other in zip(read_metrics(whole), read_metrics(cut), strict=True):
-        assert {name: value for name, value in one.items() if "speed" not in name} == {
-            name: value for name, value in other.items() if "speed" not in name}  # fmt: skip
-    for name in ("policy", *(["prm"] if credit == "oprl" else [])):
-        last = Path("checkpoints/iteration-00002") / name / "adapter_model.safetensors"
-        assert (whole / last).read_bytes() == (cut / last).read_bytes()
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    rft(examples, whole, recipe, setup)
+    rft(examples, cut, recipe.model_copy(update={"iterations": 3}), setup)
+    rft(examples, cut, recipe, setup, resume=True)
+    same_runs(whole, cut, credit)
+
+    real, calls = Trainer._update, []
+
+    def stopped(self, *given):
+        made = real(self, *given)
+        calls.append(1)
+        if len(calls) == 3:  # all of the third iteration is done, and none of it is told
+            raise KeyboardInterrupt
+        return made
+
+    broken = tmp_path / "broken"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_update", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            rft(examples, broken, recipe.model_copy(update={"save_every": 50}), setup)
+    assert [path.name for path in (broken / "checkpoints").iterdir()] == ["iteration-00001"]
+    rft(examples, broken, recipe, setup, resume=True)
+    same_runs(whole, broken, credit)
 
 
 def test_ctrl_c_saves(data, base, tmp_path, monkeypatch):

@@ -342,11 +342,19 @@ def test_what_is_kept_survives_its_file(tmp_path):
 
 
 def test_the_penalty_may_be_shared_between_two_references():
-    """All on the policy of the iteration's beginning is no penalty at the first update; the start is another."""
-    for previous, far in ((1.0, False), (0.5, True), (0.0, True)):
-        own = {"outcome": Outcome(kl=0.1), "replay": Replayed(previous=previous)}
-        _, [first] = trained(1, model=adapted(("policy", "prm", "reference")), **own)
-        assert (first.metrics["policy/kl"] > 1e-6) == far
+    """Where an iteration has several updates: each share leads elsewhere, and all on the previous asks no start."""
+    found = {}
+    for previous in (1.0, 0.5, 0.0):
+        own = {"outcome": Outcome(kl=5.0, epochs=3), "replay": Replayed(previous=previous)}
+        found[previous], _ = trained(1, model=adapted(("policy", "prm", "reference")), **own)
+    assert not same(found[1.0].weights("policy"), found[0.5].weights("policy"))
+    assert not same(found[0.5].weights("policy"), found[0.0].weights("policy"))
+    other = adapted(("policy", "prm", "reference"))
+    other.write("reference", other.weights("prm"))
+    elsewhere, _ = trained(1, model=other, outcome=Outcome(kl=5.0, epochs=3), replay=Replayed(previous=1.0))
+    assert same(found[1.0].weights("policy"), elsewhere.weights("policy"))
+    free, _ = trained(1, model=adapted(("policy", "prm", "reference")), outcome=Outcome(epochs=3))
+    assert not same(found[1.0].weights("policy"), free.weights("policy"))
 
 
 def test_the_penalty_counts_from_anew_after_a_reset():

@@ -191,6 +191,11 @@ class Adapted(nn.Module):
         return cache
 
     @property
+    def rank(self) -> int:
+        """Of the low-rank changes; an adapter that all began from has its own."""
+        return int(self.model.peft_config["policy"].r)
+
+    @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 

@@ -41,7 +41,7 @@ def outcome_advantages(
     everything = np.concatenate(groups) if groups else np.zeros(0)
     found = []
     for own_G in groups:
-        centred_G = own_G - own_G.mean() if len(own_G) > 1 else np.zeros(len(own_G))
+        centred_G = own_G - own_G.mean() if len(set(own_G.tolist())) > 1 else np.zeros(len(own_G))
         over = own_G if scale == "group" else everything
         found.append(centred_G if scale == "none" else centred_G / (_deviation(over) + EPSILON))
     return found
@@ -49,7 +49,7 @@ def outcome_advantages(
 
 def _against_others(rewards_G: Floats) -> Floats:
     count = len(rewards_G)
-    return (rewards_G - rewards_G.mean()) * count / (count - 1) if count > 1 else np.zeros(count)
+    return (rewards_G - rewards_G.mean()) * count / (count - 1) if len(set(rewards_G.tolist())) > 1 else np.zeros(count)
 
 
 def _deviation(values: Floats) -> float:

@@ -31,9 +31,9 @@ class Kept(NamedTuple):
 
 
 def gathered(learner: Learner) -> Kept:
-    """What there is to keep; of a sharded model all processes ask at once."""
+    """A copy of what there is to keep; of a sharded model all processes ask at once."""
     adapted = learner.adapted
-    states = {name: {f"{place}.{key}": whole(torch.as_tensor(value)).contiguous()
+    states = {name: {f"{place}.{key}": whole(torch.as_tensor(value)).detach().to("cpu", copy=True).contiguous()
                      for place, own in optimizer.state_dict()["state"].items() for key, value in own.items()}
               for name, optimizer in learner.optimizers.items()}  # fmt: skip
     return Kept({name: adapted.weights(name) for name in adapted.names}, states)

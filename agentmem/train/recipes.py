@@ -119,6 +119,10 @@ class RFTRecipe(_Section):
     def _penalised(self) -> RFTRecipe:
         if (self.replay.previous or self.replay.reset) and not self.outcome.kl:
             raise ValueError("replay.previous and replay.reset shape the penalty outcome.kl, which is 0; set it too")
+        if self.replay.previous and self.outcome.epochs == 1:  # the first update leaves from there: nothing to penalise
+            raise ValueError("replay.previous holds later updates near the first; set outcome.epochs above 1")
+        if self.replay.reset and self.credit == "oprl" and self.steps.reference == "start":
+            raise ValueError("replay.reset would move what steps.reference=start counts from; leave one of them out")
         return self
 
 

@@ -45,6 +45,12 @@ class Replay:
     def add(self, learned: Learned) -> None:
         self._kept.append(learned)
 
+    def copy(self) -> Replay:
+        """Of what is kept now."""
+        made = Replay(self._kept.maxlen or 0)
+        made._kept.extend(self._kept)
+        return made
+
     def drawn(self, rows: int, rng: random.Random) -> Learned:
         """So many kept turns by chance, or all where there are fewer."""
         places = [(one, place) for one in self._kept for place in range(len(one.rows))]

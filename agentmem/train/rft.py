@@ -65,6 +65,7 @@ class Setup(NamedTuple):
     constrained: bool = False
     """Hold rollouts to the grammar of the actions; else the policy learns it by the reward `unreadable`."""
     rank: int = 16
+    """Of new adapters; those of `start` keep their own."""
     device: str | None = None
     dtype: str = "float32"
     """Of the base, one of DTYPES; adapters are float32."""
@@ -136,30 +137,36 @@ def train(trainer: Trainer, run: RunFolder, actions: Actions = EDITS) -> None:
     """
     recipe, learner = trainer.recipe, trainer.learner
 
-    def save(folder: Path, kept: checkpoints.Kept | None = None) -> None:
-        checkpoints.save(learner, folder, kept)
-        trainer.replay.save(folder)
-        keep_actions(actions, folder / "policy")
+    def standing() -> Callable[[Path], None]:
+        """What is there now, to be written later: the next iteration may end in its midst."""
+        kept, replay = checkpoints.gathered(learner), trainer.replay.copy()
+
+        def save(folder: Path) -> None:
+            checkpoints.save(learner, folder, kept)
+            replay.save(folder)
+            keep_actions(actions, folder / "policy")
+
+        return save
 
     at, folder = run.latest() or (-1, None)
     if folder is not None:
         checkpoints.read(learner, folder)
         trainer.replay.read(folder)
     run.resume_at(at)
-    done = at
+    done, save = at, None
     try:
         with progress(recipe.iterations, at + 1) as advance:
             for number in range(at + 1, recipe.iterations):
                 made = iterate(trainer, number)
                 _keep(run, number, made, recipe)
-                done = number
-                if _due(number, recipe):
-                    kept = checkpoints.gathered(learner)
-                    run.checkpoint(number, lambda path, kept=kept: save(path, kept))
+                if _due(number, recipe) or not learner.adapted.sharded:
+                    done, save = number, standing()
+                if _due(number, recipe) and save:
+                    run.checkpoint(number, save)
                 reward = made.metrics.get("reward/mean")
                 advance("no reward" if reward is None else f"reward {reward:.3f}")
     finally:  # also on Ctrl-C and on errors: an iteration is whole or not there
-        if done > at and not learner.adapted.sharded:
+        if save:
             run.checkpoint(done, save)
         run.draw()
 
@@ -280,7 +287,8 @@ def _sampler(
     if setup.sampler == "own":
         return AdaptedSampler(learner.adapted, stops, temperature), nullcontext
     if setup.sampler == "vllm":
-        found = VLLMSampler(learner, folder, stops, rank=setup.rank, temperature=temperature, seed=recipe.seed)
+        rank = learner.adapted.rank
+        found = VLLMSampler(learner, folder, stops, rank=rank, temperature=temperature, seed=recipe.seed)
         return found, found.ready
     key = os.environ.get("VLLM_API_KEY", "")
     found = VLLMServerSampler(setup.sampler, learner, folder, stops, temperature=temperature, key=key)

@@ -105,7 +105,7 @@ class Trainer:
         rng = random.Random(f"{own.seed}/{iteration}/{self.learner.rank}")
         with self._ready(), self.learner.adapted.in_step():
             mine = self.environment.play(self._histories(iteration), own.rollouts.group, rng)
-        groups = [group for share in self.learner.gathered(mine) for group in share]
+        groups = _in_order(self.learner.gathered(mine))
         played = time.monotonic()
         metrics = rollout_metrics(groups)
         batch = _Batch.of(groups)
@@ -260,6 +260,12 @@ class Trainer:
     def _rate(self, iteration: int) -> float:
         own = self.recipe
         return own.rate * (min(1.0, (iteration + 1) / own.warmup) if own.warmup else 1.0)
+
+
+def _in_order(shares: Sequence[Sequence[Group]]) -> list[Group]:
+    """The groups of all processes as one process has them: each played every so-many-th history."""
+    longest = max(map(len, shares))
+    return [share[place] for place in range(longest) for share in shares if place < len(share)]
 
 
 def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
