@@ -32,6 +32,7 @@ HEADLINES: dict[str, tuple[str, ...]] = {
         "tokens_locomo_19",
     ),
     "elicit": ("accuracy", "asks", "silent"),
+    "dialogues": ("edit_f1", "edit_precision", "edit_recall", "op_f1", "specificity", "sensitivity"),
     "forget": ("traces", "forgotten", "kept"),
     "tiny": ("recall@5", "value_recall", "memory_tokens", "false_memories"),
 }

@@ -42,6 +42,7 @@ QUICK = (
     Entry("convomem", None),
     Entry("forget", 60, ("agentmem", "no-memory", "bm25")),
     Entry("elicit", None, ("agentmem", "no-memory", "full-context")),
+    Entry("dialogues", None, ("agentmem", "no-memory")),
     Entry("router", 30, ("agentmem", "agentmem:full_history", "agentmem:whole_memory", "agentmem:retrieve")),
     # A reader on two cores reads about 140 tokens a second: every system gets the same short context.
     Entry("prefeval-mcq", 24, settings={"budget": 600}),
@@ -65,13 +66,14 @@ PEERS = (
     *(
         entry._replace(systems=STORES)
         for entry in QUICK
-        if entry.benchmark not in ("tiny", "nlsi", "convomem", "elicit", "prefeval-mcq", "personamem")
+        if entry.benchmark not in ("tiny", "nlsi", "convomem", "elicit", "dialogues", "prefeval-mcq", "personamem")
     ),
     Entry("tiny", None, STORES),
     Entry("tiny", 6, WRITERS, model=SMALL),
 )
-"""Without nlsi, since they select no standing instructions; convomem, whose talks are not there; and the readers:
-without a model they remember the messages as they are and find them by MiniLM, as the baseline minilm does."""
+"""Without nlsi, since they select no standing instructions; convomem, whose talks are not there; dialogues, since they
+propose no edits; and the readers: without a model they remember the messages as they are and find them by MiniLM, as
+the baseline minilm does."""
 
 
 def _without(entry: Entry) -> Entry:

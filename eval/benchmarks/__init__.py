@@ -21,6 +21,7 @@ _WHERE = {
     "forget": "forget:Forget",
     "router": "router:Router",
     "elicit": "elicit:Elicit",
+    "dialogues": "dialogues:Dialogues",
     "tiny": "tiny:Tiny",
 }
 """Module and class of each benchmark; imported when it is used."""

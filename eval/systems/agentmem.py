@@ -1,11 +1,12 @@
-"""agentmem as a system under evaluation, through its public Agent and nothing else."""
+"""agentmem as a system under evaluation, through its public Agent; where a policy alone is asked, through that."""
 
 from __future__ import annotations
 
 import functools
 import shutil
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,9 @@ from agentmem.applicable import applicable
 from agentmem.config import Config
 from agentmem.elicit import worth_asking
 from agentmem.memory import Add, Forget, Hit, HitKind, Memory, StandingInstruction
+from agentmem.models.chat import get_chat_model
 from agentmem.models.embed import Embedder, Remembering, get_embedder
+from agentmem.policy import MemoryPolicy, Observation, Proposal, get_policy
 from agentmem.policy.wording import when_and_text
 from agentmem.route import count_tokens
 from agentmem.session import Session
@@ -58,6 +61,18 @@ class AgentmemSystem:
         """One for all users: the same texts (a benchmark's fillers) are embedded once a process."""
         return Remembering(get_embedder(self._config.embedder), size=200_000)
 
+    @functools.cached_property
+    def _policy(self) -> MemoryPolicy:
+        """One for all users, too: the weights of an adapter are loaded once a process."""
+        config = self._config
+        return get_policy(
+            config.policy,
+            embedder=lambda: self._embedder,
+            model=lambda: get_chat_model(config.model, max_tokens=config.max_reply_tokens, cache=config.cache),
+            cache=config.cache,
+            device=config.device,
+        )
+
     @property
     def config(self) -> dict[str, object]:
         depends_on = {"policy", "embedder", "k", "reranker", "memory_budget", "history_budget", "presentation"}
@@ -65,14 +80,22 @@ class AgentmemSystem:
         return {**named, "history_budget": self._config.history_limit()}
 
     def open(self, folder: Path) -> UserMemory:
-        return _AgentMemory(self._config, self._embedder, folder, self.usage)
+        return _AgentMemory(self._config, self._embedder, folder, self.usage, lambda: self._policy)
 
 
 class _AgentMemory(UserMemory):
     name = "agentmem"
 
-    def __init__(self, config: Config, embedder: Embedder, folder: Path, usage: Counter[str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        embedder: Embedder,
+        folder: Path,
+        usage: Counter[str],
+        policy: Callable[[], MemoryPolicy],
+    ) -> None:
         self._config, self._embedder, self._folder, self._usage = config, embedder, folder, usage
+        self._policy = policy
         self._agent = Agent("user", root=folder, config=config, embedder=embedder, seed=0)
         # The index follows when something is searched: many of these memories never are, and embedding is what costs.
         self._agent.observe_graph = build(self._agent.nodes, [step for step in OBSERVE if step != "index"], "observe")
@@ -80,12 +103,18 @@ class _AgentMemory(UserMemory):
     def observe(self, session: Session) -> None:
         if session.date is None:
             session = session.model_copy(update={"date": DAY})
-        with get_usage_metadata_callback() as calls:  # a prompted policy asks a chat model
+        with self._counted():
             observed = self._agent.observe(session)
-        for used in calls.usage_metadata.values():
-            self._usage.update(prompt_tokens=used["input_tokens"], completion_tokens=used["output_tokens"])
         if any(isinstance(op, Forget) for op in observed.ops):
             self._agent.recall("forgotten", k=1)  # here it follows at once, as it does in the agent's own graph
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Tokens of the chat model that a prompted policy asks."""
+        with get_usage_metadata_callback() as calls:
+            yield
+        for used in calls.usage_metadata.values():
+            self._usage.update(prompt_tokens=used["input_tokens"], completion_tokens=used["output_tokens"])
 
     def search(self, query: str, k: int, *, kinds: Collection[HitKind] = BOTH, at: date | None = None) -> Sequence[Hit]:
         return self._agent.recall(query, k=k, at=at, kinds=kinds).hits
@@ -100,6 +129,13 @@ class _AgentMemory(UserMemory):
 
     def asks(self, known: Sequence[str], request: str) -> bool:
         return worth_asking(request, known, self._embedder)
+
+    def propose(self, observation: Observation) -> Proposal:
+        policy = self._policy()
+        with self._counted():
+            [proposal] = policy.propose([observation])
+        # the offline policy writes edits and then the text
+        return proposal.model_copy(update={"raw": ""}) if policy.name == "offline" else proposal
 
     def context(self, request: str, *, budget: int | None = 2000) -> Context:
         if budget is None:
@@ -127,7 +163,7 @@ class _AgentMemory(UserMemory):
     def fork(self, folder: Path) -> UserMemory:
         self._agent.close()
         shutil.copytree(self._folder, folder)
-        return _AgentMemory(self._config, self._embedder, folder, self._usage)
+        return _AgentMemory(self._config, self._embedder, folder, self._usage, self._policy)
 
     def absorb(self, other: UserMemory, *, first: bool = False) -> None:
         assert isinstance(other, _AgentMemory)

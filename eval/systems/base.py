@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from agentmem.errors import boundary
 from agentmem.memory import Fact, Hit, HitKind, Memory, Preference, Source, StandingInstruction, Value
+from agentmem.policy import Observation, Proposal
 from agentmem.session import Session
 from eval.errors import SystemFailedError, UnsupportedError
 
@@ -71,6 +72,13 @@ class UserMemory:
             request: the user's message.
         """
         raise UnsupportedError(f"{self.name} does not decide whether to ask")
+
+    def propose(self, observation: Observation) -> Proposal:
+        """The edits that its policy would make of this observation; nothing is remembered.
+
+        `raw` is what a model wrote, and empty where none did. Raises OutputError when that cannot be read.
+        """
+        raise UnsupportedError(f"{self.name} proposes no edits")
 
     def context(self, request: str, *, budget: int | None = 2000) -> Context:
         """What would go into the prompt when this request is answered: at most `budget` tokens, None is no limit."""
@@ -154,6 +162,10 @@ class Wrapped(UserMemory):
     def asks(self, known: Sequence[str], request: str) -> bool:
         with self.around("asks"):
             return self.inner.asks(known, request)
+
+    def propose(self, observation: Observation) -> Proposal:
+        with self.around("propose"):
+            return self.inner.propose(observation)
 
     def context(self, request: str, *, budget: int | None = 2000) -> Context:
         with self.around("context"):

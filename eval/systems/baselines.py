@@ -17,6 +17,7 @@ from agentmem.errors import ConfigError
 from agentmem.index.entries import telling_words
 from agentmem.memory import Evidence, Fact, Hit, HitKind, Memory, Source, one_line, words
 from agentmem.models.embed import Embedder, Remembering, get_embedder
+from agentmem.policy import Observation, Proposal
 from agentmem.route import count_tokens
 from agentmem.session import Session
 from eval.errors import UnsupportedError
@@ -209,6 +210,9 @@ class _Kept(UserMemory):
 
     def asks(self, known: Sequence[str], request: str) -> bool:
         return self.name == "full-context"  # the two trivial controls: the one always asks, the others never
+
+    def propose(self, observation: Observation) -> Proposal:
+        return Proposal() if self.name == "no-memory" else super().propose(observation)
 
     def context(self, request: str, *, budget: int | None = 2000) -> Context:
         if self.name == "no-memory":
