@@ -138,7 +138,7 @@ def test_forgetting_is_no_closing() -> None:
     said = seen("Please forget where I live. And the euros, delete that.")
     known = ("fact?: Lives in Lyon with two cats.",)
     assert edits(said, *LINES[:3], "forget: Lives in Lyon with two cats.") == 'x f1 | "Please forget where I live."'
-    assert edits(said, LINES[0], *LINES[2:]) == 'x i1 | "And the euros, delete that."'  # asked for, and left out
+    assert edits(said, LINES[0], *LINES[2:]) == '- i1 | "And the euros, delete that."'  # left out
     vague = seen("That diagnosis of mine. Delete it, please.")
     assert edits(vague, *LINES[:3], f"forget: {known[0][7:]}").startswith("x f1 |")
     assert read(seen("nice weather"), *LINES[:3], f"forget: {known[0][7:]}").edits[0].quotes == ()
@@ -282,7 +282,8 @@ def test_of_hand_written_examples_nine_in_ten_survive_being_rewritten() -> None:
     from agentmem.train.sft import observed
 
     counts: Counter[str] = Counter()
-    for example in read_examples(Path("agentmem/train/data/dialogues.jsonl")).edits:
+    examples = read_examples(Path("agentmem/train/data/dialogues.jsonl")).edits
+    for example in examples:
         observation, gold = observed(example)
         answer = REWRITE.write(gold, observation)
         proposal = REWRITE.read(answer, observation, REWRITE.prompt(observation)[1])
@@ -294,7 +295,7 @@ def test_of_hand_written_examples_nine_in_ten_survive_being_rewritten() -> None:
         counts["nothing"] += not gold and not proposal.edits
         counts["edits"] += len(proposal.edits)
         counts["refused"] += sum(not edit.quotes for edit in proposal.edits)
-    assert counts["edited"] + counts["nothing"] == 936  # nothing to remember is no edit, always
+    assert counts["edited"] + counts["nothing"] == len(examples)  # nothing to remember is no edit, always
     assert counts["same"] >= 0.89 * counts["edited"] and counts["refused"] <= 0.06 * counts["edits"]
 
 

@@ -96,7 +96,12 @@ def test_the_card_says_what_it_is_and_how_to_use_it(base: Path, tmp_path: Path) 
         assert said in body
     bare = export(checkpoint, tmp_path / "bare", base="mine", about={})
     card = (bare / "README.md").read_text()
-    for said in ("# bare", "Not stated yet. Name one", "not stated; see its own card", "every change can be undone"):
+    for said in (
+        "# bare",
+        "Not stated yet. Name one",
+        "not stated; see its own card",
+        "all but forgetting can be undone",
+    ):
         assert said in card
     with pytest.raises(ConfigError, match="no place for author; there are name, data"):
         export(checkpoint, tmp_path / "out", base="mine", about={"author": "me"})

@@ -56,8 +56,10 @@ STEPS = [[[1.0, 3.0], [2.0, 6.0]], [[0.0, 0.0], [4.0, 0.0]]]
 
 def test_equal_rewards_are_nothing_not_rounding():
     """Three times .2 less their mean is 3e-17, and 3e-13 once divided: skip_degenerate asks for zeros."""
-    for options in ({}, {"estimator": "rloo"}, {"scale": "batch"}, {"scale": "none"}):
-        equal, other = outcome_advantages([[0.2] * 3, [0.1, 0.9, 0.9]], **options)
+    rewards = [[0.2] * 3, [0.1, 0.9, 0.9]]
+    found = [outcome_advantages(rewards), outcome_advantages(rewards, "rloo"),
+             outcome_advantages(rewards, scale="batch"), outcome_advantages(rewards, scale="none")]  # fmt: skip
+    for equal, other in found:
         assert not np.any(equal) and np.any(other)
 
 

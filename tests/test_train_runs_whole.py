@@ -272,14 +272,14 @@ def test_a_reward_that_fails_marks_its_trajectory(data, base, tmp_path):
     assert "moody: gave nan" in next((out / "trajectories").iterdir()).read_text("utf-8")
 
 
-def test_a_judge_that_gives_no_verdict_marks_its_trajectories(data, base, tmp_path):
-    """The model `fake` repeats the question; rollouts are held to the grammar."""
-    settings = [word for name, value in SHORT.items() for word in ("--set", f"{name}={value}")]
-    run("rft", data, "--base", base, "--out", tmp_path / "run", "--reward", "judge=1", "--judge", "fake",
-        "--constrained", *settings)  # fmt: skip
-    [row] = read_metrics(tmp_path / "run")
-    assert row["rollout/failed"] == 4 and "reward/mean" not in row
-    assert "judge: no line VERDICT" in next((tmp_path / "run" / "trajectories").iterdir()).read_text("utf-8")
+def test_a_judge_that_gives_no_verdict_ends_the_run(data, base, tmp_path):
+    """The model `fake` repeats the question; rollouts are held to the grammar. All would fail for ever, at a price."""
+    settings = [str(word) for name, value in SHORT.items() for word in ("--set", f"{name}={value}")]
+    words = ["rft", data, "--base", base, "--out", tmp_path / "run", "--reward", "judge=1", "--judge", "fake",
+             "--constrained", *settings]  # fmt: skip
+    found = CliRunner().invoke(app, ["train", *map(str, words)])
+    said = " ".join(found.output.split())
+    assert found.exit_code == 1 and "iteration 0: all 4 trajectories failed, the first: judge: no line VERDICT" in said
 
 
 @pytest.mark.parametrize(
@@ -294,6 +294,8 @@ def test_a_judge_that_gives_no_verdict_marks_its_trajectories(data, base, tmp_pa
         (["--set", "rate.x=1", "--set", "rate.x.y=1"], "rate.x holds no settings"),
         (["--answerer", "nobody"], "nobody"),
         (["--set", "replay.reset=3"], "shape the penalty outcome.kl, which is 0"),
+        (["--reward", "forgotten=1"], 'reward forgotten: needs a probe with the kind "forget" and an answer'),
+        (["--set", "replay.previous=.5", "--set", "outcome.kl=.1"], "set outcome.epochs above 1"),
         (["--actions", "magic"], "choose edits or rewrite"),
         (["--actions", "rewrite"], "rollouts.max_tokens 128: the actions 'rewrite' write a memory of up to 512 tokens"),
         (["--sampler", "magic"], "sampler 'magic': choose own, vllm, or the URL"),

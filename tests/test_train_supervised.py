@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +27,8 @@ from agentmem.errors import ConfigError, ModelError, TrainingDataError
 from agentmem.models.adapted import AdaptedModel
 from agentmem.models.likelihood import load_causal
 from agentmem.models.lora import merge, read_adapter
+from agentmem.policy.actions import actions_of, get_actions, keep_actions
+from agentmem.policy.trained import load_trained
 from agentmem.session import Message
 from agentmem.train import supervised
 from agentmem.train.dpo import _adapted, _trainer, compared, dpo
@@ -32,7 +36,7 @@ from agentmem.train.histories import EditExample, PairExample
 from agentmem.train.recipes import DPORecipe, SFTRecipe
 from agentmem.train.runs import policy_of, read_metrics
 from agentmem.train.sft import _Alike, sft
-from agentmem.train.supervised import stop_of
+from agentmem.train.supervised import arguments, stop_of
 from tests.tiny_llama import END, SPECIAL, write_tiny_llama
 
 ASKED = ("What shall I drink?", "What shall I eat?", "Where do I live?", "Who am I?", "What now?", "And then?")
@@ -170,6 +174,30 @@ def test_the_loss_is_the_weighted_mean_of_the_losses_of_the_pairs(base: Path, st
 
 
 # -- bad input
+
+
+def test_it_keeps_the_action_space_that_it_begins_from(base: Path, started: Path, tmp_path: Path) -> None:
+    rewriting = tmp_path / "rewriting"
+    shutil.copytree(started, rewriting)
+    keep_actions(get_actions("rewrite", 64), rewriting)
+    policy = run_of("dpo", base, tmp_path / "run", start=rewriting)
+    assert actions_of(policy) == get_actions("rewrite", 64) == load_trained(policy).actions
+    with pytest.raises(ConfigError, match="actions 'edits': the adapter .* was trained for 'rewrite'"):
+        run_of("dpo", base, tmp_path / "other", start=rewriting, actions="edits")
+
+
+def test_a_batch_is_as_large_as_was_asked_for(tmp_path: Path) -> None:
+    def given(batch: int, at_once: int) -> dict[str, Any]:
+        recipe = SFTRecipe(batch=batch, at_once=at_once)
+        kind: Any = lambda **own: SimpleNamespace(**own, n_gpu=1)  # noqa: E731
+        return dict(vars(arguments(kind, recipe, tmp_path, cpu=True, test=False)))
+
+    for batch, at_once, passes in ((8, 4, 2), (2, 4, 1), (4, 4, 1)):
+        found = given(batch, at_once)
+        assert found["gradient_accumulation_steps"] == passes
+        assert found["per_device_train_batch_size"] * passes == batch
+    with pytest.raises(ConfigError, match="batch 6: no multiple of at_once 4"):
+        given(6, 4)
 
 
 def test_without_pairs_there_is_nothing_to_learn(base: Path, tmp_path: Path) -> None:

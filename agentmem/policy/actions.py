@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from agentmem.errors import ConfigError, boundary
+from agentmem.models.lora import adapter_folder
 from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.edits import Edit, format_edits, grammar
 from agentmem.policy.pieces import read_edits
@@ -138,7 +139,7 @@ def keep_actions(actions: Actions, adapter: Path) -> None:
 
 def check_start(actions: Actions, adapter: Path) -> None:
     """Raises ConfigError when the adapter to begin from was trained for another action space."""
-    own = actions_of(adapter).name
+    own = actions_of(adapter_folder(adapter)).name
     if own != actions.name:
         raise ConfigError(
             f"{adapter}: was trained for the actions {own!r}, and this run is of {actions.name!r}; "

@@ -14,6 +14,7 @@ from agentmem.models.adapted import base_path
 from agentmem.models.likelihood import load_causal
 from agentmem.models.lora import adapter_config, adapter_folder
 from agentmem.models.sampling import prompt_ids
+from agentmem.policy.actions import actions_of, get_actions
 from agentmem.train.adapters import read_into
 from agentmem.train.histories import PairExample
 from agentmem.train.recipes import DPORecipe
@@ -75,6 +76,9 @@ def dpo(pairs: Sequence[PairExample], out: Path, recipe: DPORecipe = DPORecipe()
     if not any(one.split == "train" for one in pairs):
         raise TrainingDataError('no pair of the split "train": preferences are learned from lines of the type pair')
     start = adapter_folder(recipe.start) if recipe.start else None
+    actions = actions_of(start) if start else get_actions(recipe.actions, recipe.memory_tokens)
+    if start and "actions" in recipe.model_fields_set and recipe.actions != actions.name:
+        raise ConfigError(f"actions {recipe.actions!r}: the adapter {recipe.start} was trained for {actions.name!r}")
     model, tokenizer = load_causal(base_path(recipe.base), device=recipe.device, dtype=recipe.dtype)
     stop = stop_of(model, tokenizer)
     every = {split: [compared(one, tokenizer, stop) for one in pairs if one.split == split]
@@ -85,7 +89,7 @@ def dpo(pairs: Sequence[PairExample], out: Path, recipe: DPORecipe = DPORecipe()
     left_out = sum(map(len, every.values())) - sum(map(len, kept.values()))
     described = {**recipe.model_dump(), "pairs": len(kept["train"]), "left_out": left_out}
     return run_trainer(lambda: _trainer(_adapted(model, start), tokenizer, kept, out, recipe), out, "dpo", described,
-                       _SHOWN, resume=resume)  # fmt: skip
+                       _SHOWN, resume=resume, actions=actions)  # fmt: skip
 
 
 def _adapted(model: Any, start: Path | None) -> Any:

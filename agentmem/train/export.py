@@ -95,7 +95,7 @@ _WRITES = {
 }
 
 _LIMITS = """It errs: it misses what is only hinted at, and may write down what the user did not mean. agentmem refuses
-a change that no words of the user support, keeps these words beside each memory, and every change can be undone."""
+a change that no words of the user support, and keeps these words beside it; all but forgetting can be undone."""
 
 _NO_LICENCE = "Not stated yet. Name one before you share this; it must agree with those of the base and the data."
 

@@ -19,7 +19,7 @@ from agentmem.errors import AgentMemError, ConfigError, ModelError, boundary
 from agentmem.memory import Memory, full_text
 from agentmem.route import count_tokens
 from agentmem.train.answerers import Answerer
-from agentmem.train.histories import Probe
+from agentmem.train.histories import History, Probe
 from agentmem.train.measures import exact, held, word_f1
 from agentmem.train.verdicts import Answered, ChatJudge
 
@@ -251,6 +251,25 @@ ASKING = {"option_likelihood", "option_accuracy", "r_gen", "exact_match", "words
 """These need an answerer."""
 
 
+def _options(probe: Probe) -> bool:
+    return probe.right is not None
+
+
+def _answer(probe: Probe) -> bool:
+    return probe.answer is not None and probe.kind != "forget"
+
+
+NEEDED: dict[str, tuple[Callable[[Probe], bool], str]] = {
+    **dict.fromkeys(("option_likelihood", "option_accuracy", "r_gen"), (_options, "options")),
+    **dict.fromkeys(
+        ("exact_match", "words_match", "value_recall"), (_answer, 'an answer and another kind than "forget"')
+    ),
+    "judge": (lambda probe: probe.kind != "forget", 'another kind than "forget"'),
+    "forgotten": (lambda probe: probe.kind == "forget" and bool(probe.answer), 'the kind "forget" and an answer'),
+}
+"""Which probes a reward is about, at least one of a history."""
+
+
 class Scored(NamedTuple):
     """The reward of a trajectory."""
 
@@ -289,6 +308,16 @@ class Mix:
     def judges(self) -> bool:
         """Whether a chat model is needed that judges."""
         return self._judges
+
+    def check(self, histories: Sequence[History]) -> None:
+        """Raises ConfigError for a history whose probes leave a reward without a value."""
+        for name, (needed, what) in NEEDED.items():
+            if self._rewards.get(name) is not REWARDS[name]:
+                continue
+            for history in histories:
+                if not any(map(needed, history.probes)):
+                    raise ConfigError(f"reward {name}: needs a probe with {what}; a history of {history.user!r} has "
+                                      "none: add one, or take another reward")  # fmt: skip
 
     def all(self, ended: Sequence[Ended]) -> list[Scored]:
         """Those of several trajectories. Their judge, who is slow, reads them at the same time."""

@@ -105,6 +105,7 @@ def rft(  # noqa: PLR0913
     """
     histories = _histories(examples)
     mix = Mix(setup.rewards, own_rewards)
+    mix.check(histories)
     actions = get_actions(setup.actions, setup.memory_tokens)
     if setup.start:
         check_start(actions, setup.start)
@@ -172,12 +173,17 @@ def train(trainer: Trainer, run: RunFolder, actions: Actions = EDITS) -> None:
 
 
 def iterate(trainer: Trainer, number: int) -> Iteration:
-    """One iteration; running out of memory becomes an error that says what to change."""
+    """One iteration; running out of memory, and nothing but failures, become errors that say what to change."""
     try:
-        return trainer.iterate(number)
+        made = trainer.iterate(number)
     except torch.OutOfMemoryError as error:
         raise ModelError(f"iteration {number}: out of memory; lower tokens (now {trainer.recipe.tokens}), "
                          "rollouts.group or rollouts.max_tokens, and resume") from error  # fmt: skip
+    failed = [one.failed for group in made.groups for one in group.trajectories if one.reward is None]
+    if failed and not any(group.scored for group in made.groups):
+        raise ModelError(f"iteration {number}: all {len(failed)} trajectories failed, the first: {failed[0]}; mend it, "
+                         "and resume")  # fmt: skip
+    return made
 
 
 def _keep(run: RunFolder, number: int, made: Iteration, recipe: RFTRecipe) -> None:

@@ -72,7 +72,8 @@ def policy_of(path: Path) -> tuple[Path, str]:
         return path / "policy", base
     found = newest_checkpoint(path)
     if found is None:
-        raise ConfigError(f"{path}: has no checkpoint yet")
+        told = "was stopped before its end; --resume finishes it" if (path / "hf").is_dir() else "has no checkpoint yet"
+        raise ConfigError(f"{path}: {told}")
     return found[1], base
 
 

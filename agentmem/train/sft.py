@@ -20,7 +20,7 @@ from agentmem.models.adapted import base_path
 from agentmem.models.likelihood import load_causal
 from agentmem.models.sampling import prompt_ids
 from agentmem.policy import Observation
-from agentmem.policy.actions import EDITS, Actions, get_actions, keep_actions
+from agentmem.policy.actions import EDITS, Actions, get_actions
 from agentmem.policy.edits import Edit
 from agentmem.policy.resolve import aliases_of
 from agentmem.session import Session
@@ -101,10 +101,8 @@ def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecip
         raise TrainingDataError('no edits of the split "train" that fit into max_tokens: a cold start needs some')
     left_out = sum(map(len, parts.values())) - sum(map(len, kept.values()))
     described = {**recipe.model_dump(), "examples": len(kept["train"]), "left_out": left_out}
-    policy = run_trainer(lambda: _trainer(model, tokenizer, kept, out, recipe), out, "sft", described, _SHOWN,
-                         resume=resume)  # fmt: skip
-    keep_actions(actions, policy)
-    return policy
+    return run_trainer(lambda: _trainer(model, tokenizer, kept, out, recipe), out, "sft", described, _SHOWN,
+                       resume=resume, actions=actions)  # fmt: skip
 
 
 def _trainer(model: Any, tokenizer: Any, kept: dict[str, list[Taught]], out: Path, recipe: SFTRecipe) -> Any:

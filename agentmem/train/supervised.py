@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 from transformers.trainer_callback import TrainerCallback
 
-from agentmem.errors import ModelError, boundary
+from agentmem.errors import ConfigError, ModelError, boundary
 from agentmem.models.sampling import stop_ids
+from agentmem.policy.actions import EDITS, Actions, keep_actions
 from agentmem.train.adapters import TARGETS
 from agentmem.train.recipes import DPORecipe, SFTRecipe
 from agentmem.train.runs import RunFolder
@@ -38,15 +39,21 @@ def arguments(
         test: whether there are examples to test on, after each epoch.
         own: what only this kind has.
     """
-    steps = max(1, recipe.batch // recipe.at_once)
-    return kind(
-        output_dir=str(out / "hf"), num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.at_once,
-        per_device_eval_batch_size=recipe.at_once, gradient_accumulation_steps=steps, learning_rate=recipe.rate,
-        warmup_steps=recipe.warmup, lr_scheduler_type="cosine", logging_steps=recipe.log_every, save_strategy="steps",
+    at_once = min(recipe.at_once, recipe.batch)
+    if recipe.batch % at_once:
+        raise ConfigError(f"batch {recipe.batch}: no multiple of at_once {at_once}; change one of them")
+    made: Any = kind(
+        output_dir=str(out / "hf"), num_train_epochs=recipe.epochs, per_device_train_batch_size=at_once,
+        per_device_eval_batch_size=at_once, gradient_accumulation_steps=recipe.batch // at_once,
+        learning_rate=recipe.rate, warmup_steps=recipe.warmup, lr_scheduler_type="cosine",
+        logging_steps=recipe.log_every, save_strategy="steps",
         save_steps=recipe.save_every, save_total_limit=1, seed=recipe.seed, eval_strategy="epoch" if test else "no",
         report_to=[], bf16=recipe.dtype == "bfloat16", use_cpu=cpu, gradient_checkpointing=False, disable_tqdm=None,
         dataset_num_proc=None, **own,
     )  # fmt: skip
+    if made.n_gpu > 1:  # else one process would use them all, with batches so many times as large
+        made._n_gpu = 1
+    return made
 
 
 def lora(recipe: SFTRecipe | DPORecipe) -> Any:
@@ -66,7 +73,7 @@ def stop_of(model: Any, tokenizer: Any) -> int:
 
 def run_trainer(
     make: Callable[[], Any], out: Path, name: str, described: Mapping[str, object], shown: Mapping[str, str], *,
-    resume: bool,
+    resume: bool, actions: Actions = EDITS,
 ) -> Path:  # fmt: skip
     """Train in a run's folder, and return the adapter's folder, `out`/policy.
 
@@ -80,13 +87,15 @@ def run_trainer(
         described: all settings.
         shown: names of metrics by those of the trainer's log.
         resume: go on from the last checkpoint in `out`, if there is one.
+        actions: what the policy writes; kept beside the adapter and in every checkpoint.
 
     Raises:
         ConfigError: `out` holds another run, or none to resume.
         ModelError: the training failed.
     """
-    with RunFolder(out, described, resume=resume, may_change=["device", "save_every"]) as run:
+    with RunFolder(out, described, resume=resume, may_change=["device", "save_every", "at_once"]) as run:
         trainer = make()
+        trainer.add_callback(_KeepActions(actions))
         checkpoint = _newest(out / "hf") if resume else None
         try:
             with boundary(ModelError, name), _taking_up_ctrl_c(trainer):
@@ -96,6 +105,7 @@ def run_trainer(
         finally:
             _log(run, trainer.state.log_history, name, shown)
         trainer.model.save_pretrained(str(out / "policy"), safe_serialization=True, selected_adapters=["default"])
+        keep_actions(actions, out / "policy")
     return out / "policy"
 
 
@@ -124,6 +134,18 @@ def _log(run: RunFolder, history: list[dict[str, float]], name: str, shown: Mapp
 
 class _StoppedError(KeyboardInterrupt):
     """Ctrl-C, at a moment when the run can be saved."""
+
+
+class _KeepActions(TrainerCallback):
+    """A checkpoint may be exported, too."""
+
+    def __init__(self, actions: Actions) -> None:
+        self._actions = actions
+
+    def on_save(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if folder.is_dir():
+            keep_actions(self._actions, folder)
 
 
 class _Stop(TrainerCallback):
@@ -164,4 +186,5 @@ def _saved(trainer: Any, out: Path) -> str:
     if step and not (out / "hf" / f"checkpoint-{step}" / _STATE).is_file():
         with boundary(ModelError, "saving a checkpoint"):
             trainer._save_checkpoint(trainer.model, trial=None)
+            trainer.control = trainer.callback_handler.on_save(trainer.args, trainer.state, trainer.control)
     return f"Stopped after step {step:,} of {trainer.state.max_steps:,}; the same command with --resume goes on."

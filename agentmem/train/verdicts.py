@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import BaseMessage
 
+REPLY_TOKENS = 2000
+"""Of a reply, with the reasoning that some models count as part of it."""
 AT_ONCE = 8
 """Calls of the judge that run at the same time."""
 BEST = 4
@@ -104,4 +106,4 @@ def get_judge(name: str) -> ChatJudge:
     """The chat model `name`, see models.chat.get_chat_model, as a judge. Raises ConfigError, ModelError."""
     from agentmem.models.chat import get_chat_model
 
-    return ChatJudge(get_chat_model(name))
+    return ChatJudge(get_chat_model(name, max_tokens=REPLY_TOKENS))
