@@ -44,7 +44,7 @@ def test_the_prompt_of_one_observe_costs_at_most_600_tokens_besides_memory_and_m
     PromptedPolicy(model).propose([observation("hello")])
     [prompt] = model.calls
     assert sum(count_tokens(str(message.content)) for message in prompt) <= 600  # the estimate is on the high side
-    assert len(list(Path(agentmem.prompts.__file__).parent.glob("*.md"))) == 6
+    assert len(list(Path(agentmem.prompts.__file__).parent.glob("*.md"))) == 7
 
 
 def test_the_model_sees_memory_and_messages_and_its_edits_come_back() -> None:
