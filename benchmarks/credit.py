@@ -19,11 +19,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from sklearn.metrics import roc_auc_score
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from agentmem.train import checkpoints
 from agentmem.train.adapters import Adapted, Which
+from agentmem.train.advantages import step_advantages
 from agentmem.train.learner import Learner
-from agentmem.train.recipes import Outcome, RFTRecipe, Rollouts, StepCredit
+from agentmem.train.recipes import Outcome, RFTRecipe, StepCredit
 from agentmem.train.rows import Row, padded
 from agentmem.train.samplers import AdaptedSampler
 from agentmem.train.synthetic import (
@@ -37,11 +40,13 @@ from agentmem.train.synthetic import (
     VOCABULARY,
     Lives,
     Notes,
+    Turn,
     life,
     prompt_of,
     right_action,
 )  # fmt: skip
 from agentmem.train.trainer import Trainer
+from agentmem.train.values import Group
 
 HISTORIES, GROUP, TURNS = 4, 8, 10
 RATE = 3e-3
@@ -96,24 +101,90 @@ def _sloppy_life(rng: random.Random, right: float) -> list[Row]:
     return rows
 
 
-def curve(
-    kind: str, seed: int, iterations: int, start: dict[str, torch.Tensor], changes: dict[str, Any]
-) -> list[float]:
-    """Mean reward of every iteration's rollouts."""
+def trainer_of(
+    kind: str, seed: int, start: dict[str, torch.Tensor], changes: dict[str, Any], of: type[Trainer] = Trainer
+) -> Trainer:
+    """A run of this kind, from the weights `start`, with changes to its recipe."""
     model = tiny_model()
     model.load_state_dict(start)
-    recipe = RFTRecipe(rate=RATE, seed=seed, tokens=8192, rollouts=Rollouts(histories=HISTORIES, group=GROUP),
-                       **{**KINDS[kind], **changes})  # fmt: skip
+    recipe = RFTRecipe.model_validate(
+        {"rate": RATE, "seed": seed, "tokens": 8192, "rollouts": {"histories": HISTORIES, "group": GROUP},
+         **KINDS[kind], **changes})  # fmt: skip
     names: tuple[Which, ...] = ("policy", "prm") if recipe.credit == "oprl" else ("policy",)
     adapted = Adapted(model, rank=8, alpha=16, names=names, seed=seed)
     rates = {"policy": recipe.rate, "prm": recipe.steps.rate}
-    optimizers = {name: torch.optim.AdamW(adapted.parameters_of(name), lr=rates[name], weight_decay=0.0)
-                  for name in names}  # fmt: skip
+    optimizers = checkpoints.optimizers(adapted, {name: rates[name] for name in names})
     learner = Learner(adapted, optimizers, tokens=recipe.tokens,
                       norms={"policy": recipe.norm, "prm": recipe.steps.norm})  # fmt: skip
-    environment = Lives(AdaptedSampler(adapted, {END}, rows=512), seed=seed, turns=TURNS)
-    trainer = Trainer(learner, environment, recipe)
+    return of(learner, Lives(AdaptedSampler(adapted, {END}, rows=512), seed=seed, turns=TURNS), recipe)
+
+
+def curve(trainer: Trainer, iterations: int) -> list[float]:
+    """Mean reward of every iteration's rollouts."""
     return [trainer.iterate(number).metrics["reward/mean"] for number in range(iterations)]
+
+
+# -- how good the credit is: python -m benchmarks.credit --look -------------------------------------------------------
+
+
+class Looking(Trainer):
+    """Keeps how well step rewards tell right from wrong actions, in turns that tell something: an AUC a reading."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.aucs: list[float] = []
+
+    def _turns(self, group: Group) -> Sequence[Turn]:
+        assert isinstance(self.environment, Lives)
+        return self.environment.lives[int(group.name.removeprefix("life "))].turns
+
+    def _right(self, batch: Any) -> list[list[list[bool]]]:
+        """[group][trajectory][turn]"""
+        wanted = [[right_action(turn) for turn in self._turns(group)] for group in batch.groups]
+        return [[[list(step.ids) == action for step, action in zip(one.steps, actions, strict=True)]
+                 for one in group.scored] for group, actions in zip(batch.groups, wanted, strict=True)]  # fmt: skip
+
+    def _step_rewards(self, batch: Any, old: Any) -> list[float]:
+        found = super()._step_rewards(batch, old)
+        tells = [turn.tells is not None for group in batch.groups for _ in group.scored for turn in self._turns(group)]
+        right = [ok for group in self._right(batch) for one in group for ok in one]
+        own = [(reward, ok) for reward, ok, counts in zip(found, right, tells, strict=True) if counts]
+        self.aucs.append(float(roc_auc_score([ok for _, ok in own], [reward for reward, _ in own])))
+        return found
+
+
+class Oracle(Looking):
+    """Step credit that knows what is right."""
+
+    def _step_credit(self, batch: Any, old: Any) -> Any:
+        own = self.recipe.steps
+        rewards = [[[float(ok) for ok in one] for one in group] for group in self._right(batch)]
+        return step_advantages(rewards, own.pool, own.floor), {}
+
+
+def look(seed: int, iterations: int) -> None:
+    """AUC of step rewards where the policy stands still and where it moves, by quarters of the iterations, and the
+    rewards of GRPO and of perfect step credit, by fifths."""
+    start = sloppy_model(seed).state_dict()
+    still = {"rate": 1e-12, "steps": {"beta": 0.5, "rate": 3e-3, "alpha": 0.0}}
+    ways = {"still, rate 3e-3": still, "moving, rate 3e-3": {"steps": still["steps"]},
+            "moving, rate 1e-2": {"steps": {"beta": 0.5, "rate": 1e-2, "alpha": 0.0}},
+            "moving, from start": {"steps": {**still["steps"], "reference": "start"}}}  # fmt: skip
+    for name, changes in ways.items():
+        trainer = trainer_of("oprl-turn", seed, start, changes, Looking)
+        curve(trainer, iterations)
+        assert isinstance(trainer, Looking)
+        after = trainer.aucs[1::2]  # of each pair the second one is after the update
+        quarters = np.array_split(np.array(after), 4)
+        print(
+            f"AUC {name}: {' '.join(f'{part.mean():.2f}' for part in quarters)} (quarters of {iterations})", flush=True
+        )
+    for kind, of in (("grpo", Trainer), ("oprl-turn", Oracle)):
+        changes = {"steps": {"pool": "turn"}} if of is Oracle else {}
+        parts = np.array_split(np.array(curve(trainer_of(kind, seed, start, changes, of), iterations)), 5)
+        print(
+            f"reward {'oracle' if of is Oracle else kind}: {' '.join(f'{part.mean():.3f}' for part in parts)} (fifths)"
+        )
 
 
 def smoothed(rewards: Sequence[float], over: int = 10) -> np.ndarray:
@@ -178,8 +249,12 @@ def main() -> None:
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--out", type=Path, default=Path("runs/credit"))
     parser.add_argument("--set", default="{}", help="JSON of changes to the recipe, for trying")
+    parser.add_argument("--look", action="store_true", help="how good step credit is, of the first seed")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.look:
+        look(options.first_seed, options.iterations)
+        return
     options.out.mkdir(parents=True, exist_ok=True)
     changes = json.loads(options.set)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
@@ -187,7 +262,7 @@ def main() -> None:
         for kind in options.kinds.split(","):
             path = options.out / f"{kind}-{seed}.json"
             if not path.exists():
-                rewards = curve(kind, seed, options.iterations, start, changes)
+                rewards = curve(trainer_of(kind, seed, start, changes), options.iterations)
                 path.write_text(json.dumps(rewards))
                 last = smoothed(rewards)
                 print(f"{kind} seed {seed}: {last[0]:.3f} -> {last[len(last) // 2]:.3f} -> {last[-1]:.3f}", flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from agentmem.memory import words
 from agentmem.models.embed import Embedder
 from agentmem.policy.edits import Edit
+from agentmem.train.measures import word_f1
 
 
 class Rule(NamedTuple):
@@ -61,9 +60,4 @@ def said(edit: Edit) -> str:
 
 def quote_f1(a: Edit, b: Edit) -> float:
     """F1 of the bags of words of two quotes, the best over all pairs of them."""
-    return max((_f1(words(one), words(other)) for one in a.quotes for other in b.quotes), default=0.0)
-
-
-def _f1(a: Sequence[str], b: Sequence[str]) -> float:
-    common = (Counter(a) & Counter(b)).total()
-    return 2 * common / (len(a) + len(b)) if common else 0.0
+    return max((word_f1(one, other) for one in a.quotes for other in b.quotes), default=0.0)

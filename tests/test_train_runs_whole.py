@@ -153,6 +153,10 @@ def test_a_policy_that_rewrites_from_data_to_use(data, base, started, tmp_path):
     sampled = next((out / "trajectories").glob("*.md")).read_text("utf-8")
     assert "Memory now:" in sampled and "the memory stays as it is" in sampled  # a random model writes no END
     assert load_trained(out / "checkpoints" / "iteration-00001").actions == Rewrite(32)
+    given = words.index("--memory-tokens")  # a run's folder to begin from, and the size that it was trained with
+    again = [tmp_path / "again" if word == out else word for word in [*words[:given], *words[given + 2 :]]]
+    run(*again, "--start", cold)
+    assert load_trained(tmp_path / "again" / "checkpoints" / "iteration-00001").actions == Rewrite(32)
     exported = tmp_path / "policy"
     run("export", out, "--out", exported)
     done = CliRunner().invoke(

@@ -287,6 +287,9 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
     assert [path.name for path in (cut / "hf").glob("checkpoint-*")] == [f"checkpoint-{at}"]
     assert [row["iteration"] for row in read_metrics(cut)] == list(range(1, at + 1))
     assert (cut / "index.html").is_file() and not (cut / "policy").exists()
+    assert (cut / "hf" / f"checkpoint-{at}" / "agentmem.json").is_file()  # it may be exported, as what it is
+    with pytest.raises(ConfigError, match="was stopped before its end; --resume finishes it"):
+        policy_of(cut)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     monkeypatch.undo()
     run_of(kind, base, cut, resume=True, **changes)

@@ -129,7 +129,7 @@ def rft(  # noqa: PLR0913  each is an option
     judge: Annotated[
         str, typer.Option("--judge", metavar="NAME", help="Chat model that --reward judge=WEIGHT asks.")
     ] = "",
-    chunk_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens that are read at once.")] = 2048,
+    chunk_tokens: Annotated[int, typer.Option(metavar="N", help="Tokens that are read at once; in use 1,000.")] = 1000,
     actions: _Actions = "edits",
     memory_tokens: Annotated[
         int | None, typer.Option("--memory-tokens", metavar="N", help="That the memory should stay within.")

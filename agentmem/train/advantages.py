@@ -76,26 +76,27 @@ def step_advantages(
         most: greatest advantage, either way; None for any. Rare answers get extreme step rewards.
     """
     pools: dict[tuple[int, ...], list[float]] = {}
-    keys = {"group": lambda group, turn: (group,), "turn": lambda group, turn: (group, turn),
-            "batch": lambda group, turn: ()}  # fmt: skip
-    key = keys[pool]
+
+    def pool_of(group: int, turn: int) -> tuple[int, ...]:
+        return {"group": (group,), "turn": (group, turn), "batch": ()}[pool]
+
     for group, trajectories in enumerate(rewards):
         for own in trajectories:
             for turn, reward in enumerate(own):
-                pools.setdefault(key(group, turn), []).append(float(reward))
+                pools.setdefault(pool_of(group, turn), []).append(float(reward))
     means = {name: float(np.mean(values)) for name, values in pools.items()}
-    centred = (
-        np.concatenate([np.array(values) - means[name] for name, values in pools.items()]) if pools else np.zeros(1)
-    )
-    whole = float(np.sqrt((centred**2).mean()))
-    scales = {name: max(whole if spread == "batch" else float(np.std(values)), floor) for name, values in pools.items()}
+    deviations = {name: float(np.std(values)) for name, values in pools.items()}
+    if spread == "batch":
+        squares = [(value - means[name]) ** 2 for name, values in pools.items() for value in values]
+        deviations = dict.fromkeys(pools, float(np.sqrt(np.mean(squares or [0.0]))))
+    bound = np.inf if most is None else most
 
-    def advantages(group: int, own: Sequence[float]) -> Floats:
-        names = [key(group, turn) for turn in range(len(own))]
-        found_T = np.array([(reward - means[name]) / scales[name] for reward, name in zip(own, names, strict=True)])
-        return np.clip(found_T, -most, most) if most is not None else found_T
+    def advantage(group: int, turn: int, reward: float) -> float:
+        name = pool_of(group, turn)
+        return float(np.clip((reward - means[name]) / max(deviations[name], floor), -bound, bound))
 
-    return [[advantages(group, own) for own in trajectories] for group, trajectories in enumerate(rewards)]
+    return [[np.array([advantage(group, turn, reward) for turn, reward in enumerate(own)]) for own in trajectories]
+            for group, trajectories in enumerate(rewards)]  # fmt: skip
 
 
 def joined(

@@ -18,7 +18,7 @@ from agentmem.policy.actions import actions_of, get_actions
 from agentmem.train.adapters import read_into
 from agentmem.train.histories import PairExample
 from agentmem.train.recipes import DPORecipe
-from agentmem.train.supervised import arguments, lora, run_trainer, stop_of
+from agentmem.train.supervised import arguments, fitting, lora, run_trainer, stop_of
 
 if TYPE_CHECKING:
     from trl.trainer.dpo_trainer import DPOTrainer
@@ -81,12 +81,9 @@ def dpo(pairs: Sequence[PairExample], out: Path, recipe: DPORecipe = DPORecipe()
         raise ConfigError(f"actions {recipe.actions!r}: the adapter {recipe.start} was trained for {actions.name!r}")
     model, tokenizer = load_causal(base_path(recipe.base), device=recipe.device, dtype=recipe.dtype)
     stop = stop_of(model, tokenizer)
-    every = {split: [compared(one, tokenizer, stop) for one in pairs if one.split == split]
-             for split in ("train", "test")}  # fmt: skip
-    kept = {split: [one for one in own if one.tokens <= recipe.max_tokens] for split, own in every.items()}
+    kept, left_out = fitting(pairs, lambda one: compared(one, tokenizer, stop), recipe.max_tokens)
     if not kept["train"]:
         raise TrainingDataError(f'no pair of the split "train" fits into max_tokens={recipe.max_tokens}')
-    left_out = sum(map(len, every.values())) - sum(map(len, kept.values()))
     described = {**recipe.model_dump(), "pairs": len(kept["train"]), "left_out": left_out}
     return run_trainer(lambda: _trainer(_adapted(model, start), tokenizer, kept, out, recipe), out, "dpo", described,
                        _SHOWN, resume=resume, actions=actions)  # fmt: skip

@@ -20,13 +20,14 @@ from agentmem.models.sampling import answer_text, prompt_ids
 from agentmem.policy import Observation, Proposal, TrainedPolicy
 from agentmem.policy.actions import EDITS, Actions
 from agentmem.policy.resolve import to_ops
+from agentmem.policy.trained import CHUNK_TOKENS
 from agentmem.reconcile import carry_out, reconcile
 from agentmem.route import count_tokens
 from agentmem.train.answerers import Answerer
 from agentmem.train.histories import History
 from agentmem.train.rewards import BUDGET, Asked, Ended, Mix, Scored, memory_text
 from agentmem.train.samplers import Sampler
-from agentmem.train.splits import CHUNK_TOKENS, Chunk, chunks
+from agentmem.train.splits import Chunk, chunks
 from agentmem.train.values import Group, Step, Trajectory
 from agentmem.train.verdicts import ChatJudge
 

@@ -15,8 +15,10 @@ from agentmem.errors import ConfigError, ModelError, TrainingDataError
 from agentmem.models.adapted import base_path
 from agentmem.models.embed import Remembering, get_embedder
 from agentmem.models.likelihood import load_causal
+from agentmem.models.lora import adapter_folder
 from agentmem.models.sampling import constraint, stop_ids
-from agentmem.policy.actions import EDITS, Actions, check_start, get_actions, keep_actions
+from agentmem.policy.actions import EDITS, Actions, actions_of, check_start, get_actions, keep_actions
+from agentmem.policy.trained import CHUNK_TOKENS
 from agentmem.train import checkpoints
 from agentmem.train.adapters import Adapted, Which
 from agentmem.train.answerers import Answerer, CausalAnswerer, EmbeddingAnswerer
@@ -29,7 +31,6 @@ from agentmem.train.recipes import RFTRecipe
 from agentmem.train.rewards import NO_JUDGE, Mix, Reward
 from agentmem.train.runs import RunFolder, newest_checkpoint
 from agentmem.train.samplers import AdaptedSampler, Sampler
-from agentmem.train.splits import CHUNK_TOKENS
 from agentmem.train.trainer import Environment, Iteration, Trainer
 from agentmem.train.verdicts import ChatJudge, get_judge
 from agentmem.train.vllm_samplers import Grammatical, VLLMSampler, VLLMServerSampler
@@ -55,7 +56,7 @@ class Setup(NamedTuple):
     judge: str = ""
     """The chat model that the reward `judge` asks, as agentmem.models.chat.get_chat_model names it."""
     chunk_tokens: int = CHUNK_TOKENS
-    """Of what the policy reads at once."""
+    """Of what the policy reads at once; as many as it reads in use, where nothing else is said."""
     reconcile: bool = True
     """Hold proposals against what is known, as the agent does."""
     actions: str = "edits"
@@ -109,6 +110,8 @@ def rft(  # noqa: PLR0913
     actions = get_actions(setup.actions, setup.memory_tokens)
     if setup.start:
         check_start(actions, setup.start)
+        if setup.memory_tokens is None:  # its prompts named a size, which the policy has learned with
+            actions = actions_of(adapter_folder(setup.start))
     _check(setup)
     judge = _judge(setup.judge, mix)
     accelerator = _accelerator()

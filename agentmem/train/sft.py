@@ -26,7 +26,7 @@ from agentmem.policy.resolve import aliases_of
 from agentmem.session import Session
 from agentmem.train.histories import EditExample
 from agentmem.train.recipes import SFTRecipe
-from agentmem.train.supervised import arguments, lora, run_trainer, stop_of
+from agentmem.train.supervised import arguments, fitting, lora, run_trainer, stop_of
 
 _KINDS: dict[str, Kind] = {"p": "preference", "i": "instruction", "f": "fact"}
 _BEFORE = Evidence(quote="said before", session="before", turn=0)
@@ -41,6 +41,10 @@ class Taught(NamedTuple):
     input_ids: list[int]
     labels: list[int]
     """IGNORED at what is only read."""
+
+    @property
+    def tokens(self) -> int:
+        return len(self.input_ids)
 
 
 def observed(example: EditExample) -> tuple[Observation, list[Edit]]:
@@ -94,12 +98,9 @@ def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecip
     model, tokenizer = load_causal(base_path(recipe.base), device=recipe.device, dtype=recipe.dtype)
     stop = stop_of(model, tokenizer)
     actions = get_actions(recipe.actions, recipe.memory_tokens)
-    parts = {split: [taught(one, tokenizer, stop, actions) for one in examples if one.split == split]
-             for split in ("train", "test")}  # fmt: skip
-    kept = {split: [one for one in own if len(one.input_ids) <= recipe.max_tokens] for split, own in parts.items()}
+    kept, left_out = fitting(examples, lambda one: taught(one, tokenizer, stop, actions), recipe.max_tokens)
     if not kept["train"]:
         raise TrainingDataError('no edits of the split "train" that fit into max_tokens: a cold start needs some')
-    left_out = sum(map(len, parts.values())) - sum(map(len, kept.values()))
     described = {**recipe.model_dump(), "examples": len(kept["train"]), "left_out": left_out}
     return run_trainer(lambda: _trainer(model, tokenizer, kept, out, recipe), out, "sft", described, _SHOWN,
                        resume=resume, actions=actions)  # fmt: skip

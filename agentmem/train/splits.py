@@ -9,11 +9,10 @@ from typing import TypeVar
 
 from agentmem.errors import ConfigError, TrainingDataError
 from agentmem.memory import Value
+from agentmem.policy.trained import CHUNK_TOKENS
 from agentmem.route import MESSAGE_TOKENS, count_tokens
 from agentmem.session import Message, Session
 from agentmem.train.histories import Example, History, Probe
-
-CHUNK_TOKENS = 2048
 
 E = TypeVar("E", bound=Example)
 

@@ -6,10 +6,10 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from transformers.trainer_callback import TrainerCallback
 
@@ -17,6 +17,7 @@ from agentmem.errors import ConfigError, ModelError, boundary
 from agentmem.models.sampling import stop_ids
 from agentmem.policy.actions import EDITS, Actions, keep_actions
 from agentmem.train.adapters import TARGETS
+from agentmem.train.histories import Example
 from agentmem.train.recipes import DPORecipe, SFTRecipe
 from agentmem.train.runs import RunFolder
 
@@ -24,6 +25,16 @@ _STATE = "trainer_state.json"
 """Of transformers; the last file that a checkpoint gets."""
 
 Arguments = TypeVar("Arguments")
+
+
+class _Tokens(Protocol):
+    @property
+    def tokens(self) -> int:
+        """Of an example."""
+        ...
+
+
+Fits = TypeVar("Fits", bound=_Tokens)
 
 
 def arguments(
@@ -61,6 +72,13 @@ def lora(recipe: SFTRecipe | DPORecipe) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(r=recipe.rank, lora_alpha=2 * recipe.rank, lora_dropout=0.0, target_modules=list(TARGETS))
+
+
+def fitting(examples: Sequence[Example], taught: Callable[[Any], Fits], most: int) -> tuple[dict[str, list[Fits]], int]:
+    """Examples as tokens by their split, and how many were left out for being longer than `most` tokens."""
+    every = [(one.split, taught(one)) for one in examples]
+    kept = {split: [own for its, own in every if its == split and own.tokens <= most] for split in ("train", "test")}
+    return kept, len(every) - sum(map(len, kept.values()))
 
 
 def stop_of(model: Any, tokenizer: Any) -> int:
