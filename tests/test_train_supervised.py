@@ -27,16 +27,19 @@ from agentmem.errors import ConfigError, ModelError, TrainingDataError
 from agentmem.models.adapted import AdaptedModel
 from agentmem.models.likelihood import load_causal
 from agentmem.models.lora import merge, read_adapter
+from agentmem.policy.actions import EDITS as EDIT_LINES
 from agentmem.policy.actions import actions_of, get_actions, keep_actions
+from agentmem.policy.edits import parse_edits
 from agentmem.policy.trained import load_trained
 from agentmem.session import Message
 from agentmem.train import supervised
-from agentmem.train.dpo import _adapted, _trainer, compared, dpo
+from agentmem.train.dpo import _trainer, compared, dpo
 from agentmem.train.histories import EditExample, PairExample
 from agentmem.train.recipes import DPORecipe, SFTRecipe
 from agentmem.train.runs import policy_of, read_metrics
-from agentmem.train.sft import _Alike, sft
-from agentmem.train.supervised import arguments, stop_of
+from agentmem.train.sft import IGNORED, Emphasis, _Alike, _Padded, hinted, observed, sft, taught
+from agentmem.train.sft import _trainer as sft_trainer
+from agentmem.train.supervised import adapted, arguments, stop_of
 from tests.tiny_llama import END, SPECIAL, write_tiny_llama
 
 ASKED = ("What shall I drink?", "What shall I eat?", "Where do I live?", "Who am I?", "What now?", "And then?")
@@ -154,7 +157,7 @@ def test_the_loss_is_the_weighted_mean_of_the_losses_of_the_pairs(base: Path, st
     def loss(pairs: list[PairExample], name: str) -> float:
         model, tokenizer = load_causal(base, device="cpu")
         tokens = [compared(one, tokenizer, stop_of(model, tokenizer)) for one in pairs]
-        own = _trainer(_adapted(model, started), tokenizer, {"train": tokens}, tmp_path / name, recipe(base, at_once=3,
+        own = _trainer(adapted(model, started), tokenizer, {"train": tokens}, tmp_path / name, recipe(base, at_once=3,
                        start=started))  # fmt: skip
         with torch.no_grad():
             for path, weight in own.model.named_parameters():
@@ -367,3 +370,97 @@ def test_ctrl_c_in_a_process_saves_and_the_same_command_goes_on(base: Path, tmp_
     whole = CliRunner().invoke(app, [*words[:6], str(tmp_path / "whole"), *words[7:]], catch_exceptions=False)
     assert whole.exit_code == 0, whole.output
     same(tmp_path / "whole", out)
+
+
+# -- what a cold start learns, and how much of it
+
+
+LONG = EditExample(
+    user="liv",
+    messages=[
+        Message(role="user", content="Hi there. I moved to Oslo! What now?"),
+        Message(role="assistant", content="Nice."),
+        Message(role="user", content="keep it short from now on"),
+    ],
+    memory={"f1": "Lives in Bergen."},
+    edits=list(
+        parse_edits(
+            '~ f1: Lives in Oslo. | "I moved to Oslo!"\n'
+            '+ instruction: always => keep answers short. | "keep it short from now on"'
+        ).edits
+    ),
+)  # fmt: skip
+
+
+def test_signs_and_ends_weigh_more_and_nothing_that_is_only_read_weighs(base: Path) -> None:
+    model, tokenizer = load_causal(base, device="cpu")
+    stop = stop_of(model, tokenizer)
+    plain, weighed = taught(LONG, tokenizer, stop), taught(LONG, tokenizer, stop, EDIT_LINES, Emphasis(decisive=5.0))
+    assert (plain.input_ids, plain.labels) == (weighed.input_ids, weighed.labels)
+    assert set(plain.weights) == {0.0, 1.0}
+    for label, weight in zip(plain.labels, plain.weights, strict=True):
+        assert (label == IGNORED) == (weight == 0)
+    heavy = [
+        tokenizer.decode([one]) for one, weight in zip(weighed.labels, weighed.weights, strict=True) if weight == 5
+    ]
+    assert [one[0] for one in heavy[:-1]] == ["~", "+"] and heavy[-1] == END
+
+
+def test_a_hint_stands_after_each_sentence_of_the_user(base: Path) -> None:
+    model, tokenizer = load_causal(base, device="cpu")
+    stop = stop_of(model, tokenizer)
+    found = taught(LONG, tokenizer, stop, EDIT_LINES, Emphasis(hints=2.0))
+    messages, _ = EDIT_LINES.prompt(observed(LONG)[0])
+    hints = dict(hinted(LONG, tokenizer, messages))
+    told = [(tokenizer.decode(found.input_ids[:place]).splitlines()[-1], tokenizer.decode([label]))
+            for place, label in hints.items()]  # fmt: skip
+    assert [text.removeprefix("user: ") for text, _ in told] == [
+        "Hi there.", "Hi there. I moved to Oslo!", "Hi there. I moved to Oslo! What now?", "keep it short from now on",
+    ]  # fmt: skip
+    assert [thought[:2] for _, thought in told] == ["=", "~", "=", " "] or [thought for _, thought in told][
+        -1
+    ].startswith(" i")
+    assert all(found.labels[place] == label and found.weights[place] == 2.0 for place, label in hints.items())
+    learned = sum(label != IGNORED for label in taught(LONG, tokenizer, stop).labels)
+    assert sum(label != IGNORED for label in found.labels) == learned + len(hints)
+
+
+def test_the_loss_is_the_weighted_sum_over_the_learned_tokens(base: Path, tmp_path: Path) -> None:
+    model, tokenizer = load_causal(base, device="cpu")
+    stop = stop_of(model, tokenizer)
+    rows = [taught(one, tokenizer, stop, EDIT_LINES, Emphasis(5.0, 2.0)) for one in (LONG, EDITS[0])]
+    batch = _Padded(0)([row._asdict() for row in rows])
+    expected = torch.zeros(())
+    with torch.no_grad():
+        for row in rows:
+            logp_LV = torch.log_softmax(model(torch.tensor([row.input_ids])).logits[0].double(), -1)
+            for place, (label, weight) in enumerate(zip(row.labels, row.weights, strict=True)):
+                if label != IGNORED:
+                    expected = expected - weight * logp_LV[place - 1, label]
+    trainer = sft_trainer(model, tokenizer, {"train": rows, "test": []}, tmp_path / "out",
+                           SFTRecipe(base=str(base), rank=4))  # fmt: skip
+    count = sum(label != IGNORED for row in rows for label in row.labels)
+    loss = trainer.compute_loss(trainer.model, batch, num_items_in_batch=torch.tensor(count))
+    assert float(loss.detach()) == pytest.approx(float(expected) / count, rel=1e-4)  # a new adapter changes nothing
+
+
+def test_watched_users_are_not_learned_and_the_test_set_stays_unseen(base: Path, tmp_path: Path) -> None:
+    unseen = EditExample(user="zoe", messages=[Message(role="user", content="x" * 5000)], edits=["="], split="test")  # type: ignore[arg-type]
+    recipe = SFTRecipe(base=str(base), epochs=1, watch=0.4, max_tokens=400, **FAST)
+    sft([*EDITS, unseen], tmp_path / "run", recipe)
+    settings = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]
+    assert settings["examples"] < len(EDITS) and settings["left_out"] == 0  # the long one was not even read
+    assert [row for row in read_metrics(tmp_path / "run") if "sft/eval_loss" in row]
+
+
+def test_a_cold_start_goes_on_from_an_adapter(base: Path, started: Path, tmp_path: Path) -> None:
+    again = sft(EDITS, tmp_path / "run", SFTRecipe(base=str(base), start=started, **FAST))
+    first = read_metrics(tmp_path / "run")[0]["sft/loss"]
+    assert first < read_metrics(started.parent)[0]["sft/loss"] - 1.0
+    assert weights(again.parent)["base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"].shape[0] == 4
+    keep_actions(get_actions("rewrite", 64), started)
+    try:
+        with pytest.raises(ConfigError, match="was trained for 'rewrite'"):
+            sft(EDITS, tmp_path / "other", SFTRecipe(base=str(base), start=started, actions="edits", **FAST))
+    finally:
+        keep_actions(EDIT_LINES, started)

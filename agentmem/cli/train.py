@@ -30,6 +30,7 @@ _Actions = Annotated[
 ]
 _Start = Annotated[Path | None, typer.Option("--start", metavar="DIR", help="Adapter to begin from.")]
 _Resume = Annotated[bool, flag("--resume", help="Go on with the run in --out.")]
+_Recipe = Annotated[Path | None, typer.Option("--recipe", metavar="FILE", help="YAML with settings.")]
 _Answerer = Annotated[
     str, typer.Option("--answerer", metavar="NAME", help="Who answers probes: base, embeddings, or a model.")
 ]
@@ -70,14 +71,18 @@ def check(
         raise ConfigError(f"{data}: {counted(len(found), 'leak')}" if found else f"{data}: nothing to learn from")
 
 
-def sft(
+def sft(  # noqa: PLR0913  each is an option
     common: Common,
     data: _Data,
     *,
     out: _Out = Path("runs/sft"),
-    base: _Base = "smollm2-135m",
-    epochs: Annotated[float, typer.Option(help="Passes over the examples.")] = 2.0,
-    actions: _Actions = "edits",
+    base: _Base = "",
+    start: _Start = None,
+    recipe: _Recipe = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the examples; 2 where the recipe says nothing.")
+    ] = None,
+    actions: _Actions = "",
     settings: _Set = [],  # noqa: B006  typer makes a new list each time
     resume: _Resume = False,
 ) -> None:
@@ -87,8 +92,9 @@ def sft(
     from agentmem.train.recipes import SFTRecipe, read_recipe
     from agentmem.train.sft import sft
 
-    changes = {"base": base, "epochs": epochs, "actions": actions, **_changes(settings)}
-    folder = sft(read_examples(data).edits, out, read_recipe(SFTRecipe, None, changes), resume=resume)
+    given = {"base": base, "start": start, "epochs": epochs, "actions": actions}
+    changes = {**{name: value for name, value in given.items() if value not in (None, "")}, **_changes(settings)}
+    folder = sft(read_examples(data).edits, out, read_recipe(SFTRecipe, recipe, changes), resume=resume)
     _told(common, folder, f"The adapter is in {folder}; try it with: agentmem chat --policy {folder}")
 
 
@@ -97,8 +103,9 @@ def dpo(
     data: _Data,
     *,
     out: _Out = Path("runs/dpo"),
-    base: _Base = "smollm2-135m",
+    base: _Base = "",
     start: _Start = None,
+    recipe: _Recipe = None,
     settings: _Set = [],  # noqa: B006
     resume: _Resume = False,
 ) -> None:
@@ -108,8 +115,9 @@ def dpo(
     from agentmem.train.histories import read_examples
     from agentmem.train.recipes import DPORecipe, read_recipe
 
-    changes = {"base": base, "start": start, **_changes(settings)}
-    folder = dpo(read_examples(data).pairs, out, read_recipe(DPORecipe, None, changes), resume=resume)
+    given = {"base": base, "start": start}
+    changes = {**{name: value for name, value in given.items() if value not in (None, "")}, **_changes(settings)}
+    folder = dpo(read_examples(data).pairs, out, read_recipe(DPORecipe, recipe, changes), resume=resume)
     _told(common, folder, f"The adapter is in {folder}; try it with: agentmem chat --policy {folder}")
 
 
@@ -120,7 +128,7 @@ def rft(  # noqa: PLR0913  each is an option
     out: _Out = Path("runs/rft"),
     base: _Base = "smollm2-135m",
     start: _Start = None,
-    recipe: Annotated[Path | None, typer.Option("--recipe", metavar="FILE", help="YAML with settings.")] = None,
+    recipe: _Recipe = None,
     credit: Annotated[str | None, typer.Option("--credit", metavar="KIND", help="outcome or oprl.")] = None,
     reward: Annotated[
         list[str], typer.Option("--reward", metavar="NAME=WEIGHT", help="Part of the reward; may be repeated.")
@@ -173,6 +181,12 @@ def export(
     about: Annotated[
         Path | None, typer.Option("--about", metavar="FILE", help="JSON for the model card: data, numbers, licence, …")
     ] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", metavar="TYPE", help="Of the weights: float16, bfloat16; as they are.")
+    ] = None,
+    part_mb: Annotated[
+        float | None, typer.Option("--part-mb", metavar="N", help="Cut larger weights into files of N MB (PEFT can't).")
+    ] = None,
 ) -> None:
     """Write the policy of a run as a PEFT adapter with a model card; --policy DIR then uses it."""
     _needs_extra()
@@ -182,7 +196,10 @@ def export(
     checkpoint, named = policy_of(run)
     if not (base or named):
         raise ConfigError(f"{run}: does not say its base; name it with --base")
-    folder = export(checkpoint, out, base=base or named, about=_about(about))
+    part_bytes = int(part_mb * 1e6) if part_mb else None
+    folder = export(
+        checkpoint, out, base=base or named, about=_about(about), dtype=dtype, part_bytes=part_bytes
+    )  # fmt: skip
     _told(common, folder, f"The adapter is in {folder}; use it with: agentmem chat --policy {folder}")
 
 

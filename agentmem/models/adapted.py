@@ -14,7 +14,7 @@ from agentmem.errors import ConfigError, ModelError, boundary
 from agentmem.models import weights
 from agentmem.models.likelihood import load_causal
 from agentmem.models.local import check_file
-from agentmem.models.lora import WEIGHTS, adapter_config, adapter_folder, merge, read_adapter
+from agentmem.models.lora import adapter_config, adapter_folder, merge, read_adapter, weight_files
 from agentmem.models.sampling import Processor, answer_text, constraint, prompt_ids, sample, stop_ids
 
 if TYPE_CHECKING:
@@ -163,8 +163,8 @@ class AdaptedModel:
         base = base or str(adapter_config(folder).get("base_model_name_or_path") or "")
         if not base:
             raise ConfigError(f"adapter {folder}: names no base; write base_model_name_or_path into its settings")
-        status = (folder / WEIGHTS).stat()
-        stamp = (status.st_mtime_ns, status.st_size)
+        found = [file.stat() for file in weight_files(folder)]
+        stamp = (max(one.st_mtime_ns for one in found), sum(one.st_size for one in found))
         self._recipe = _Recipe(folder.resolve(), base, stamp, cache, device, dtype, grammar, max_tokens)
 
     @property

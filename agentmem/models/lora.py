@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PARTS = "adapter_model-*-of-*.safetensors"
+"""In place of WEIGHTS where one file would be too large; `agentmem train export` makes one file of them again."""
 
 _BEYOND = (
     "use_rslora", "use_dora", "use_qalora", "use_bdlora", "lora_bias", "fan_in_fan_out", "modules_to_save",
@@ -68,9 +70,21 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     beyond += [] if config.get("init_lora_weights") in _PLAIN_STARTS else ["init_lora_weights"]
     if beyond:
         raise ConfigError(f"adapter {folder}: uses {', '.join(beyond)}; only plain LoRA of linear layers can be used")
-    if not (folder / WEIGHTS).is_file():
-        raise ConfigError(f"adapter {folder}: has no {WEIGHTS}; save it as safetensors")
+    weight_files(folder)
     return config
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files with the weights, in order. Raises ConfigError when one is missing."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    parts = sorted(folder.glob(PARTS))
+    if not parts:
+        raise ConfigError(f"adapter {folder}: has no {WEIGHTS}; save it as safetensors")
+    count = parts[0].stem.rpartition("-")[2]
+    if len(parts) != int(count) or any(not part.stem.endswith(f"-of-{count}") for part in parts):
+        raise ConfigError(f"adapter {folder}: has {len(parts)} parts of {int(count)}; copy the others there too")
+    return parts
 
 
 def read_adapter(folder: Path) -> LoraAdapter:
@@ -79,7 +93,7 @@ def read_adapter(folder: Path) -> LoraAdapter:
 
     config = adapter_config(folder)
     with boundary(ConfigError, f"adapter {folder}: {WEIGHTS}"):
-        tensors = load_file(folder / WEIGHTS)
+        tensors = {name: tensor for file in weight_files(folder) for name, tensor in load_file(file).items()}
         rank, scale = int(config["r"]), config["lora_alpha"] / config["r"]
     sides: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

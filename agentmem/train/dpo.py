@@ -12,13 +12,10 @@ from torch import Tensor
 from agentmem.errors import ConfigError, TrainingDataError, boundary
 from agentmem.models.adapted import base_path
 from agentmem.models.likelihood import load_causal
-from agentmem.models.lora import adapter_config, adapter_folder
 from agentmem.models.sampling import prompt_ids
-from agentmem.policy.actions import actions_of, get_actions
-from agentmem.train.adapters import read_into
 from agentmem.train.histories import PairExample
 from agentmem.train.recipes import DPORecipe
-from agentmem.train.supervised import arguments, fitting, lora, run_trainer, stop_of
+from agentmem.train.supervised import adapted, arguments, beginning, fitting, lora, run_trainer, stop_of
 
 if TYPE_CHECKING:
     from trl.trainer.dpo_trainer import DPOTrainer
@@ -75,33 +72,15 @@ def dpo(pairs: Sequence[PairExample], out: Path, recipe: DPORecipe = DPORecipe()
     """
     if not any(one.split == "train" for one in pairs):
         raise TrainingDataError('no pair of the split "train": preferences are learned from lines of the type pair')
-    start = adapter_folder(recipe.start) if recipe.start else None
-    actions = actions_of(start) if start else get_actions(recipe.actions, recipe.memory_tokens)
-    if start and "actions" in recipe.model_fields_set and recipe.actions != actions.name:
-        raise ConfigError(f"actions {recipe.actions!r}: the adapter {recipe.start} was trained for {actions.name!r}")
+    start, actions = beginning(recipe)
     model, tokenizer = load_causal(base_path(recipe.base), device=recipe.device, dtype=recipe.dtype)
     stop = stop_of(model, tokenizer)
     kept, left_out = fitting(pairs, lambda one: compared(one, tokenizer, stop), recipe.max_tokens)
     if not kept["train"]:
         raise TrainingDataError(f'no pair of the split "train" fits into max_tokens={recipe.max_tokens}')
     described = {**recipe.model_dump(), "pairs": len(kept["train"]), "left_out": left_out}
-    return run_trainer(lambda: _trainer(_adapted(model, start), tokenizer, kept, out, recipe), out, "dpo", described,
+    return run_trainer(lambda: _trainer(adapted(model, start), tokenizer, kept, out, recipe), out, "dpo", described,
                        _SHOWN, resume=resume, actions=actions)  # fmt: skip
-
-
-def _adapted(model: Any, start: Path | None) -> Any:
-    """The model with the adapter to begin from, of which TRL makes the reference a copy; without one as it is."""
-    if start is None:
-        return model
-    from peft import LoraConfig, get_peft_model
-
-    adapter_config(start)  # says what cannot be used
-    config: Any = LoraConfig.from_pretrained(str(start))
-    config.inference_mode, config.lora_dropout = False, 0.0
-    with boundary(ConfigError, f"adapter {start}"):
-        adapted = get_peft_model(model, config)
-    read_into(adapted, "default", start)
-    return adapted
 
 
 def _trainer(model: Any, tokenizer: Any, kept: Mapping[str, list[Compared]], out: Path, recipe: DPORecipe) -> Any:

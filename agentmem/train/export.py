@@ -5,15 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agentmem.errors import ConfigError, ModelError, boundary
-from agentmem.models.lora import CONFIG, WEIGHTS, LoraAdapter, adapter_config, adapter_folder, read_adapter
+from agentmem.models.lora import CONFIG, PARTS, WEIGHTS, LoraAdapter, adapter_config, adapter_folder, read_adapter
 from agentmem.policy.actions import FILE, Actions, actions_of, keep_actions
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CARD = "README.md"
 
 
-def export(checkpoint: Path, out: Path, *, base: str, about: Mapping[str, object]) -> Path:
+def export(
+    checkpoint: Path,
+    out: Path,
+    *,
+    base: str,
+    about: Mapping[str, object],
+    dtype: str | None = None,
+    part_bytes: int | None = None,
+) -> Path:
     """Write the policy's adapter of a checkpoint into `out`: settings, weights, action space, model card.
 
     Args:
@@ -22,16 +34,22 @@ def export(checkpoint: Path, out: Path, *, base: str, about: Mapping[str, object
         base: name of the base, as `agentmem.models.adapted.base_path` takes it; no path, which others do not have.
         about: for the card, all of it optional: `name`, `data` (what it was trained on), `method`, `numbers` (what was
             measured: name -> value), `limits`, `licence`, `base_licence`.
+        dtype: of the weights, float16 or bfloat16 for half the size; None keeps it.
+        part_bytes: where the weights are more than that, they become several files, which agentmem reads and PEFT does
+            not; None: one file.
 
     Returns:
         The folder.
 
     Raises:
-        ConfigError: no plain LoRA lies there, `out` is where it lies, or `about` has something else in it.
+        ConfigError: no plain LoRA lies there, `out` is where it lies, a setting is wrong, or `about` has something else
+            in it.
         ModelError: `out` cannot be written.
     """
-    from safetensors.torch import save_file
+    import torch
 
+    if dtype not in (None, "float32", "float16", "bfloat16"):
+        raise ConfigError(f"export: dtype {dtype!r}: choose float32, float16 or bfloat16")
     if unknown := sorted(about.keys() - _ABOUT):
         raise ConfigError(f"export: the card has no place for {', '.join(unknown)}; there are {', '.join(_ABOUT)}")
     folder = adapter_folder(checkpoint)
@@ -43,13 +61,31 @@ def export(checkpoint: Path, out: Path, *, base: str, about: Mapping[str, object
     for layer, (a_RI, b_OR) in sorted(adapter.low_rank.items()):
         name = f"base_model.model.{layer}"
         tensors |= {f"{name}.lora_A.weight": a_RI.contiguous(), f"{name}.lora_B.weight": b_OR.contiguous()}
+    if dtype:
+        tensors = {name: tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}
     with boundary(ModelError, f"export: {out} cannot be written"):
         out.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, out / WEIGHTS, metadata={"format": "pt"})
+        _write(tensors, out, part_bytes)
         (out / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
         keep_actions(actions, out)
         (out / CARD).write_text(_card(out.resolve().name, base, adapter, actions, about), "utf-8")
     return out
+
+
+def _write(tensors: dict[str, Tensor], out: Path, part_bytes: int | None) -> None:
+    """One file, or as many parts as are needed; those of an earlier export go."""
+    from safetensors.torch import save_file
+
+    for old in (out / WEIGHTS, *out.glob(PARTS)):
+        old.unlink(missing_ok=True)
+    parts: list[dict[str, Tensor]] = [{}]
+    for name, tensor in tensors.items():
+        if part_bytes and parts[-1] and sum(one.nbytes for one in parts[-1].values()) + tensor.nbytes > part_bytes:
+            parts.append({})
+        parts[-1][name] = tensor
+    for number, part in enumerate(parts, start=1):
+        name = WEIGHTS if len(parts) == 1 else PARTS.replace("*", f"{number:05}", 1).replace("*", f"{len(parts):05}", 1)
+        save_file(part, out / name, metadata={"format": "pt"})
 
 
 _ABOUT = ("name", "data", "method", "numbers", "limits", "licence", "base_licence")

@@ -131,6 +131,8 @@ class _Supervised(_Section):
 
     base: str = "smollm2-135m"
     """Name, folder or GGUF file of the frozen model."""
+    start: Path | None = None
+    """Folder of the adapter to begin from (of `dpo` also the reference); None begins with the base as it is."""
     actions: ActionsName = "edits"
     """What the policy learns to write: the edits, or the memory as it is after them."""
     memory_tokens: int | None = Field(default=None, ge=1)
@@ -159,13 +161,19 @@ class SFTRecipe(_Supervised):
     """A cold start (`agentmem train sft`)."""
 
     rate: float = Field(default=2e-4, gt=0)
+    decisive: float = Field(default=1.0, gt=0)
+    """Weight of the tokens that decide: the first of each line, which says whether to write and what, and the end. They
+    are one in twenty, and all others follow from what was said."""
+    hints: float = Field(default=0.0, ge=0)
+    """Weight of what the model learns to think at the end of each of the user's sentences: the kind of memory that it
+    proves, or nothing. One decision a conversation is little to learn from; 0 leaves it at that."""
+    watch: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training users that is watched and not learned: its loss is logged, the split "test" left alone."""
 
 
 class DPORecipe(_Supervised):
     """Direct preference optimization (`agentmem train dpo`)."""
 
-    start: Path | None = None
-    """Folder of the adapter to begin from, which is also the reference; without one, that is the base."""
     rate: float = Field(default=2e-5, gt=0)
     beta: float = Field(default=0.1, gt=0)
     """Holds the policy near the reference: the greater, the nearer."""

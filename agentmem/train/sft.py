@@ -6,11 +6,13 @@ The loss is on the answer only.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import Sampler
 
@@ -20,13 +22,15 @@ from agentmem.models.adapted import base_path
 from agentmem.models.likelihood import load_causal
 from agentmem.models.sampling import prompt_ids
 from agentmem.policy import Observation
-from agentmem.policy.actions import EDITS, Actions, get_actions
+from agentmem.policy.actions import EDITS, Actions
 from agentmem.policy.edits import Edit
 from agentmem.policy.resolve import aliases_of
+from agentmem.policy.spans import sentences
 from agentmem.session import Session
 from agentmem.train.histories import EditExample
 from agentmem.train.recipes import SFTRecipe
-from agentmem.train.supervised import arguments, fitting, lora, run_trainer, stop_of
+from agentmem.train.splits import split_users
+from agentmem.train.supervised import adapted, arguments, beginning, fitting, lora, run_trainer, stop_of
 
 _KINDS: dict[str, Kind] = {"p": "preference", "i": "instruction", "f": "fact"}
 _BEFORE = Evidence(quote="said before", session="before", turn=0)
@@ -41,6 +45,8 @@ class Taught(NamedTuple):
     input_ids: list[int]
     labels: list[int]
     """IGNORED at what is only read."""
+    weights: list[float]
+    """Of the labels in the loss; 0 at what is only read."""
 
     @property
     def tokens(self) -> int:
@@ -72,13 +78,69 @@ def _memory(kind: Kind, id: str, text: str) -> Memory:
     return (Preference if kind == "preference" else Fact)(id=id, text=text, evidence=(_BEFORE,))
 
 
-def taught(example: EditExample, tokenizer: Any, stop: int, actions: Actions = EDITS) -> Taught:
-    """The tokens of a rollout's prompt, and after it the answer with the stop: only these are learned."""
+class Emphasis(NamedTuple):
+    """How much tokens weigh in the loss, beside 1 for the words of an answer."""
+
+    decisive: float = 1.0
+    """Those that decide: the first of each line (nothing, or which change) and the stop (no further one)."""
+    hints: float = 0.0
+    """What the model is to think at the end of each of the user's sentences: see `hinted`."""
+
+
+def taught(
+    example: EditExample, tokenizer: Any, stop: int, actions: Actions = EDITS, emphasis: Emphasis = Emphasis()  # noqa: B008
+) -> Taught:  # fmt: skip
+    """The tokens of a rollout's prompt, and after it the answer with the stop: only these are learned, and hints.
+
+    Args:
+        example: what is learned.
+        tokenizer: a fast one, which knows what text a token stands for.
+        stop: token that ends an answer.
+        actions: how edits are asked for and written.
+        emphasis: weights in the loss.
+    """
     seen, edits = observed(example)
     messages, _ = actions.prompt(seen)
     prompt = prompt_ids(tokenizer, messages)
-    written = [*tokenizer(actions.write(edits, seen), add_special_tokens=False)["input_ids"], stop]
-    return Taught([*prompt, *written], [IGNORED] * len(prompt) + written)
+    text = actions.write(edits, seen)
+    ids, spans = _read(tokenizer, text)
+    first = {0, *(place + 1 for place, sign in enumerate(text) if sign == "\n")}
+    weights = [emphasis.decisive if first & set(range(*span)) else 1.0 for span in spans]
+    labels, weighed = [IGNORED] * len(prompt), [0.0] * len(prompt)
+    if emphasis.hints:
+        for place, label in hinted(example, tokenizer, messages):
+            labels[place], weighed[place] = label, emphasis.hints
+    return Taught([*prompt, *ids, stop], [*labels, *ids, stop], [*weighed, *weights, emphasis.decisive])
+
+
+def hinted(example: EditExample, tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> Iterator[tuple[int, int]]:
+    """(place, token): what stands in place of the prompt's own token there as what the model is to think before it.
+
+    At the end of each of the user's sentences that is the kind of an addition that quotes it, the sign of another
+    edit that does, or "=". A conversation is one decision, and little to learn from; its sentences are several, and
+    what the model made of them is there to be looked up when it answers. In use nothing is asked at these places.
+    """
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    _, spans = _read(tokenizer, text)
+    ends = {place: number for number, span in enumerate(spans) for place in range(*span)}
+    after = 0
+    for message in example.messages:
+        if message.role != "user":
+            continue
+        begin = text.index(message.content, after)
+        after = begin + len(message.content)
+        quoted = [(place, place + len(quote), edit) for edit in example.edits for quote in edit.quotes
+                  if (place := message.content.find(quote)) >= 0]  # fmt: skip
+        for one in sentences(message.content):
+            edit = next((edit for first, last, edit in quoted if first < one.end and one.start < last), None)
+            thought = "=" if edit is None else f" {edit.kind}" if edit.sign == "+" else edit.sign
+            yield ends[begin + one.end - 1] + 1, _read(tokenizer, thought)[0][0]
+
+
+def _read(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Tokens, and the part of the text that each stands for."""
+    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    return list(read["input_ids"]), list(read["offset_mapping"])
 
 
 def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecipe(), *, resume: bool = False) -> Path:  # noqa: B008
@@ -96,14 +158,31 @@ def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecip
         ModelError: the training failed.
     """
     model, tokenizer = load_causal(base_path(recipe.base), device=recipe.device, dtype=recipe.dtype)
+    if recipe.dtype == "bfloat16" and str(model.device) == "cpu":
+        model.set_attn_implementation(
+            "eager"
+        )  # torch's fused attention is slower there (forward and backward 2.5 times)
     stop = stop_of(model, tokenizer)
-    actions = get_actions(recipe.actions, recipe.memory_tokens)
-    kept, left_out = fitting(examples, lambda one: taught(one, tokenizer, stop, actions), recipe.max_tokens)
+    start, actions = beginning(recipe)
+    emphasis = Emphasis(recipe.decisive, recipe.hints)
+    kept, left_out = fitting(
+        _watched(examples, recipe.watch),
+        lambda one: taught(one, tokenizer, stop, actions, emphasis),
+        recipe.max_tokens,
+    )
     if not kept["train"]:
         raise TrainingDataError('no edits of the split "train" that fit into max_tokens: a cold start needs some')
     described = {**recipe.model_dump(), "examples": len(kept["train"]), "left_out": left_out}
-    return run_trainer(lambda: _trainer(model, tokenizer, kept, out, recipe), out, "sft", described, _SHOWN,
-                       resume=resume, actions=actions)  # fmt: skip
+    return run_trainer(lambda: _trainer(adapted(model, start), tokenizer, kept, out, recipe), out, "sft", described,
+                       _SHOWN, resume=resume, actions=actions)  # fmt: skip
+
+
+def _watched(examples: Sequence[EditExample], share: float) -> Sequence[EditExample]:
+    """With a share, that of the training users takes the place of the test set, which is left alone."""
+    if not share:
+        return examples
+    learned, watched = split_users([one for one in examples if one.split == "train"], share)
+    return [*learned, *watched]
 
 
 def _trainer(model: Any, tokenizer: Any, kept: dict[str, list[Taught]], out: Path, recipe: SFTRecipe) -> Any:
@@ -125,7 +204,8 @@ def _trainer(model: Any, tokenizer: Any, kept: dict[str, list[Taught]], out: Pat
     with boundary(ConfigError, "sft"):
         return _frugal(SFTTrainer)(
             model=model, args=settings, train_dataset=data["train"], eval_dataset=data.get("test"),
-            processing_class=tokenizer, peft_config=lora(recipe),
+            processing_class=tokenizer, data_collator=_Padded(tokenizer.pad_token_id),
+            peft_config=None if recipe.start else lora(recipe),
         )  # fmt: skip
 
 
@@ -156,6 +236,30 @@ class _Alike(Sampler[int]):
         return iter([place for batch in [*rng.sample(batches, len(batches)), last] for place in batch])
 
 
+class _Padded:
+    """A batch of examples, filled up on the right to the longest."""
+
+    def __init__(self, pad: int) -> None:
+        self._fill = {"input_ids": pad, "labels": IGNORED, "weights": 0.0}
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        longest = max(len(row["input_ids"]) for row in rows)
+        batch = {name: torch.tensor([[*row[name], *[fill] * (longest - len(row[name]))] for row in rows])
+                 for name, fill in self._fill.items()}  # fmt: skip
+        lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+        return {**batch, "attention_mask": (torch.arange(longest) < lengths[:, None]).long()}
+
+
+@contextmanager
+def _only(head: torch.nn.Module, kept_BL: torch.Tensor) -> Iterator[None]:
+    """Let the head compute the logits of these places alone, (places, V): one product of matrices without gaps."""
+    hook = head.register_forward_pre_hook(lambda module, given: (given[0][kept_BL],))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def _frugal(trainer: type) -> Any:
     """TRL's trainer, with batches of like lengths and the same loss from the logits of learned tokens alone.
 
@@ -164,6 +268,9 @@ def _frugal(trainer: type) -> Any:
     """
 
     class Frugal(trainer):
+        def _set_signature_columns_if_needed(self) -> None:
+            self._signature_columns = list(Taught._fields)
+
         def _get_train_sampler(self, dataset: Any = None) -> Any:
             rows = self.train_dataset if dataset is None else dataset
             return _Alike(
@@ -173,18 +280,23 @@ def _frugal(trainer: type) -> Any:
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
-            if return_outputs:
-                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            labels_BL = inputs["labels"][:, 1:]
-            places = (labels_BL != IGNORED).any(0).nonzero()[:, 0]
-            logits_BTV = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False,
-                               logits_to_keep=places).logits  # fmt: skip
-            learned_BT = labels_BL[:, places]
-            loss = cross_entropy(logits_BTV.float().flatten(0, 1), learned_BT.flatten(), ignore_index=IGNORED,
-                                 reduction="sum")  # fmt: skip
+            from peft.helpers import disable_input_dtype_casting
+
+            learned_BL = inputs["labels"][:, 1:] != IGNORED
+            labels_N, weights_N = inputs["labels"][:, 1:][learned_BL], inputs["weights"][:, 1:][learned_BL]
+            head = self.accelerator.unwrap_model(model).get_output_embeddings()
+            last_B1 = learned_BL.new_zeros(len(learned_BL), 1)  # nothing follows it
+            # Where autocast makes the types equal, PEFT need not copy what it reads into float32.
+            plain = disable_input_dtype_casting(model, active=self.args.bf16)
+            with _only(head, torch.cat([learned_BL, last_B1], 1)), plain:
+                logits_NV = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
+                                  use_cache=False).logits  # fmt: skip
+            loss = (cross_entropy(logits_NV.float(), labels_N, reduction="none") * weights_N).sum()
             if num_items_in_batch is None:
-                return loss / (learned_BT != IGNORED).sum()
-            ranks = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
-            return loss * ranks / num_items_in_batch
+                loss = loss / len(labels_N)
+            else:
+                loss = loss * (self.accelerator.num_processes if self.args.average_tokens_across_devices else 1)
+                loss = loss / num_items_in_batch
+            return (loss, {}) if return_outputs else loss
 
     return Frugal

@@ -14,9 +14,10 @@ from typing import Any, Protocol, TypeVar
 from transformers.trainer_callback import TrainerCallback
 
 from agentmem.errors import ConfigError, ModelError, boundary
+from agentmem.models.lora import adapter_config, adapter_folder
 from agentmem.models.sampling import stop_ids
-from agentmem.policy.actions import EDITS, Actions, keep_actions
-from agentmem.train.adapters import TARGETS
+from agentmem.policy.actions import EDITS, Actions, actions_of, get_actions, keep_actions
+from agentmem.train.adapters import TARGETS, read_into
 from agentmem.train.histories import Example
 from agentmem.train.recipes import DPORecipe, SFTRecipe
 from agentmem.train.runs import RunFolder
@@ -72,6 +73,35 @@ def lora(recipe: SFTRecipe | DPORecipe) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(r=recipe.rank, lora_alpha=2 * recipe.rank, lora_dropout=0.0, target_modules=list(TARGETS))
+
+
+def beginning(recipe: SFTRecipe | DPORecipe) -> tuple[Path | None, Actions]:
+    """The adapter to begin from, if there is one, and what the policy writes: what that adapter does.
+
+    Raises ConfigError when the recipe says otherwise.
+    """
+    if recipe.start is None:
+        return None, get_actions(recipe.actions, recipe.memory_tokens)
+    start = adapter_folder(recipe.start)
+    actions = actions_of(start)
+    if "actions" in recipe.model_fields_set and recipe.actions != actions.name:
+        raise ConfigError(f"actions {recipe.actions!r}: the adapter {recipe.start} was trained for {actions.name!r}")
+    return start, actions
+
+
+def adapted(model: Any, start: Path | None) -> Any:
+    """The model with the adapter to begin from; without one as it is."""
+    if start is None:
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    adapter_config(start)  # says what cannot be used
+    config: Any = LoraConfig.from_pretrained(str(start))
+    config.inference_mode, config.lora_dropout = False, 0.0
+    with boundary(ConfigError, f"adapter {start}"):
+        found = get_peft_model(model, config)
+    read_into(found, "default", start)
+    return found
 
 
 def fitting(examples: Sequence[Example], taught: Callable[[Any], Fits], most: int) -> tuple[dict[str, list[Fits]], int]:
