@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help demo test lint slow bench bench-train eval eval-full eval-peers eval-ablations eval-tables credit docs golden clean
+.PHONY: help demo test lint slow bench bench-train eval eval-full eval-peers eval-ablations eval-tables train-default credit docs golden clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,11 @@ eval-peers: .venv-peers/.installed  ## mem0 and langmem on the same subsets, rea
 
 eval-ablations: .venv/.installed  ## agentmem without each of its mechanisms, on the subsets of `make eval` (hours)
 	$(PY) -m eval suite ablations --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
+
+train-default: .venv/.installed  ## the detector and the policy that ship, anew from the data (two hours on two cores; RESUME=1 goes on with the policy)
+	$(if $(RESUME),,$(PY) -m agentmem.train.judges marks --threads 2)
+	$(PY) -m agentmem train sft agentmem/train/data/dialogues.jsonl --recipe agentmem/train/data/default.yaml --out $(RUNS)/default $(if $(RESUME),--resume)
+	$(PY) -m agentmem train export $(RUNS)/default --out agentmem/policy/data/default --base smollm2-135m --about agentmem/train/data/default.json --dtype bfloat16 --part-mb 4.9
 
 credit: .venv/.installed  ## kinds of credit compared on the made-up memory task: curves and a table
 	$(PY) -m benchmarks.credit --out $(RUNS)/credit

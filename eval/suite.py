@@ -42,7 +42,7 @@ QUICK = (
     Entry("convomem", None),
     Entry("forget", 60, ("agentmem", "no-memory", "bm25")),
     Entry("elicit", None, ("agentmem", "no-memory", "full-context")),
-    Entry("dialogues", None, ("agentmem", "no-memory")),
+    Entry("dialogues", None, ("agentmem", "agentmem:trained", "no-memory")),
     Entry("router", 30, ("agentmem", "agentmem:full_history", "agentmem:whole_memory", "agentmem:retrieve")),
     # A reader on two cores reads about 140 tokens a second: every system gets the same short context.
     Entry("prefeval-mcq", 24, settings={"budget": 600}),

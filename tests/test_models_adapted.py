@@ -21,7 +21,7 @@ from agentmem.models.likelihood import load_causal
 from agentmem.models.lora import adapter_folder, merge, read_adapter
 from agentmem.models.sampling import Constraint, answer_text, constraint, prompt_ids, sample, stop_ids
 from agentmem.models.weights import cached
-from agentmem.policy.edits import grammar, parse_edits
+from agentmem.policy.edits import format_edits, grammar, parse_edits
 from agentmem.train.adapters import Adapted
 from agentmem.train.samplers import AdaptedSampler
 
@@ -46,7 +46,7 @@ def asked(*texts: str) -> list[list[dict[str, str]]]:
 
 def short(aliases: Any) -> str:
     """The grammar with texts of a few characters, so that a random model comes to an end."""
-    return re.sub(r"(\]|char)\*", r"\1{0,5}", grammar(aliases)).replace("line+", "line{1,3}")
+    return re.sub(r"(\]|char)\*", r"\1{0,5}", grammar(aliases)).replace('("\\n" line)*', '("\\n" line){0,2}')
 
 
 # -- sampling
@@ -371,3 +371,16 @@ def test_smollm2_writes_edits_that_can_be_read() -> None:
     answers = writer.write(asked("I live in Lyon. Edits:", "hello. Edits:", "Edits:"), [["f1"], [], ["p1", "p2"]])
     assert any(answers)
     assert all(answer == "" or parse_edits(answer).problems == () for answer in answers)
+
+
+@pytest.mark.parametrize("text", [
+    "=", '+ fact: Lives in Oslo. | "Oslo"', '~ p1: x => y. | "a" | "b" @2026-01-02\n- p1 | "c"\nx p1 | "d"',
+])  # fmt: skip
+def test_what_training_teaches_may_end_where_it_ends(loaded: tuple[Any, Any], text: str) -> None:
+    """A cold start's answers have no line break at their end: the grammar must let the model stop there."""
+    model, tokenizer = loaded
+    assert format_edits(parse_edits(text).edits) == text
+    matcher = constraint(model, tokenizer).matcher(grammar(["p1"]))
+    for token in tokenizer(text, add_special_tokens=False)["input_ids"]:
+        assert matcher.consume_token(token)
+    assert matcher.is_accepting()

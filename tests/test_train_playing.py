@@ -22,6 +22,7 @@ from agentmem.models.likelihood import load_causal
 from agentmem.models.sampling import prompt_ids
 from agentmem.policy import Observation
 from agentmem.policy.actions import EDITS
+from agentmem.policy.marks import Marker
 from agentmem.policy.rewrite import Rewrite
 from agentmem.session import make_session
 from agentmem.train.adapters import Adapted
@@ -120,6 +121,28 @@ def test_with_an_embedder_proposals_are_reconciled(tokenizer):
                           chunk_tokens=20)  # fmt: skip
         world.play([0], 1, random.Random(0))
         assert seen == [kept]
+
+
+class Moving:
+    """Finds that moving is worth something, and nothing else."""
+
+    def probabilities(self, pairs, /):
+        return np.array([[0.0, 1.0, *[0.0] * 6] if "moved" in said else [1.0, *[0.0] * 7] for said, _ in pairs])
+
+
+def test_with_marks_a_chunk_without_any_is_no_turn(tokenizer):
+    own = recorder(tokenizer, '+ fact: Lives in Porto. | "we moved to Porto"')
+    marker = Marker(Moving(), FakeEmbedder(), 0.5)
+    world = Histories([history()], own, Mix({"value_recall": 1.0}), chunk_tokens=20, marker=marker)
+    [group] = world.play([0], 2, random.Random(0))
+    for one in group.trajectories:
+        [step] = one.steps
+        assert "Keep: " in step.prompt and "moved to Porto" in step.prompt and one.reward == 1.0
+    nobody = Marker(Moving(), FakeEmbedder(), 0.5)
+    quiet = history().model_copy(update={"sessions": history().sessions[:1]})
+    world = Histories([quiet], recorder(tokenizer), Mix({"value_recall": 1.0}), chunk_tokens=20, marker=nobody)
+    [group] = world.play([0], 2, random.Random(0))
+    assert [(one.steps, one.reward) for one in group.trajectories] == [([], 0.0), ([], 0.0)]
 
 
 # -- the other action space

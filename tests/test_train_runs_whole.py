@@ -21,7 +21,7 @@ from agentmem.train.histories import read_examples
 from agentmem.train.recipes import RFTRecipe, read_recipe
 from agentmem.train.rft import Setup, rft
 from agentmem.train.runs import read_metrics
-from agentmem.train.sft import observed, taught
+from agentmem.train.sft import lessons, observed, taught
 from agentmem.train.trainer import Trainer
 from tests.tiny_llama import END, SPECIAL, write_tiny_llama
 
@@ -75,7 +75,7 @@ def test_the_loss_is_on_the_edits_only_and_the_prompt_is_that_of_serving(data, b
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     example = read_examples(data).edits[0]
-    one = taught(example, tokenizer, SPECIAL.index(END))
+    one = taught(lessons([example])[0], tokenizer, SPECIAL.index(END))
     learned = [token for token, label in zip(one.input_ids, one.labels, strict=True) if label != -100]
     assert tokenizer.decode(learned) == '~ f1: Lives in Porto. | "I moved to Porto"' + END
     assert one.labels[-len(learned) :] == learned and "I moved to Porto." in tokenizer.decode(one.input_ids)
@@ -126,8 +126,8 @@ def test_the_same_examples_teach_a_rewrite(data, base):
     from transformers import AutoTokenizer
 
     tokenizer, stop = AutoTokenizer.from_pretrained(base), SPECIAL.index(END)
-    learned = [tokenizer.decode([token for token in taught(example, tokenizer, stop, Rewrite()).labels if token >= 0])
-               for example in read_examples(data).edits]  # fmt: skip
+    learned = [tokenizer.decode([token for token in taught(lesson, tokenizer, stop, Rewrite()).labels if token >= 0])
+               for lesson in lessons(read_examples(data).edits)]  # fmt: skip
     assert learned == [
         "preference: Likes tea.\nfact: Lives in Porto.\nEND" + END,
         "fact: Lives in Rome.\npreference: Likes tea.\nEND" + END,

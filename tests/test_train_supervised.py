@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -25,11 +26,13 @@ pytest.importorskip("trl", reason="needs the extra train")
 from agentmem.cli import app
 from agentmem.errors import ConfigError, ModelError, TrainingDataError
 from agentmem.models.adapted import AdaptedModel
+from agentmem.models.embed import get_embedder
 from agentmem.models.likelihood import load_causal
 from agentmem.models.lora import merge, read_adapter
 from agentmem.policy.actions import EDITS as EDIT_LINES
 from agentmem.policy.actions import actions_of, get_actions, keep_actions
 from agentmem.policy.edits import parse_edits
+from agentmem.policy.marks import Marker
 from agentmem.policy.trained import load_trained
 from agentmem.session import Message
 from agentmem.train import supervised
@@ -37,7 +40,7 @@ from agentmem.train.dpo import _trainer, compared, dpo
 from agentmem.train.histories import EditExample, PairExample
 from agentmem.train.recipes import DPORecipe, SFTRecipe
 from agentmem.train.runs import policy_of, read_metrics
-from agentmem.train.sft import IGNORED, Emphasis, _Alike, _Padded, hinted, observed, sft, taught
+from agentmem.train.sft import IGNORED, _Alike, _Padded, lessons, sft, taught
 from agentmem.train.sft import _trainer as sft_trainer
 from agentmem.train.supervised import adapted, arguments, stop_of
 from tests.tiny_llama import END, SPECIAL, write_tiny_llama
@@ -377,25 +380,23 @@ def test_ctrl_c_in_a_process_saves_and_the_same_command_goes_on(base: Path, tmp_
 
 LONG = EditExample(
     user="liv",
-    messages=[
+    messages=(
         Message(role="user", content="Hi there. I moved to Oslo! What now?"),
         Message(role="assistant", content="Nice."),
         Message(role="user", content="keep it short from now on"),
-    ],
-    memory={"f1": "Lives in Bergen."},
-    edits=list(
-        parse_edits(
-            '~ f1: Lives in Oslo. | "I moved to Oslo!"\n'
-            '+ instruction: always => keep answers short. | "keep it short from now on"'
-        ).edits
     ),
-)  # fmt: skip
+    memory={"f1": "Lives in Bergen."},
+    edits=parse_edits(
+        '~ f1: Lives in Oslo. | "I moved to Oslo!"\n'
+        '+ instruction: always => keep answers short. | "keep it short from now on"'
+    ).edits,
+)
 
 
 def test_signs_and_ends_weigh_more_and_nothing_that_is_only_read_weighs(base: Path) -> None:
     model, tokenizer = load_causal(base, device="cpu")
-    stop = stop_of(model, tokenizer)
-    plain, weighed = taught(LONG, tokenizer, stop), taught(LONG, tokenizer, stop, EDIT_LINES, Emphasis(decisive=5.0))
+    stop, [lesson] = stop_of(model, tokenizer), lessons([LONG])
+    plain, weighed = taught(lesson, tokenizer, stop), taught(lesson, tokenizer, stop, decisive=5.0)
     assert (plain.input_ids, plain.labels) == (weighed.input_ids, weighed.labels)
     assert set(plain.weights) == {0.0, 1.0}
     for label, weight in zip(plain.labels, plain.weights, strict=True):
@@ -406,29 +407,33 @@ def test_signs_and_ends_weigh_more_and_nothing_that_is_only_read_weighs(base: Pa
     assert [one[0] for one in heavy[:-1]] == ["~", "+"] and heavy[-1] == END
 
 
-def test_a_hint_stands_after_each_sentence_of_the_user(base: Path) -> None:
-    model, tokenizer = load_causal(base, device="cpu")
-    stop = stop_of(model, tokenizer)
-    found = taught(LONG, tokenizer, stop, EDIT_LINES, Emphasis(hints=2.0))
-    messages, _ = EDIT_LINES.prompt(observed(LONG)[0])
-    hints = dict(hinted(LONG, tokenizer, messages))
-    told = [(tokenizer.decode(found.input_ids[:place]).splitlines()[-1], tokenizer.decode([label]))
-            for place, label in hints.items()]  # fmt: skip
-    assert [text.removeprefix("user: ") for text, _ in told] == [
-        "Hi there.", "Hi there. I moved to Oslo!", "Hi there. I moved to Oslo! What now?", "keep it short from now on",
+class Worth:
+    """Finds that a sentence is worth more, the longer it is."""
+
+    def probabilities(self, pairs: Any, /) -> Any:
+        worth_N = np.array([min(len(said) / 40, 1.0) for said, _ in pairs], np.float32)
+        return np.stack([1 - worth_N, *([worth_N / 7] * 7)], 1)
+
+
+def test_a_marked_lesson_shows_what_edits_quote_and_sometimes_what_else_looks_like_it() -> None:
+    marker = Marker(Worth(), get_embedder("hash"), 0.5)
+    chat = EditExample(
+        user="una", edits=["="],  # type: ignore[arg-type]
+        messages=(Message(role="user", content="Hi there. My sister moved to Oslo last year. What is it like?"),),
+    )  # fmt: skip
+    plain, all_of_them = lessons([LONG, chat], marker), lessons([LONG, chat], marker, distract=1.0)
+    assert [one.seen.marks for one in plain] == [("I moved to Oslo!", "keep it short from now on")]
+    assert [one.seen.marks for one in all_of_them] == [
+        ("I moved to Oslo!", "What now?", "keep it short from now on"), ("My sister moved to Oslo last year.",),
     ]  # fmt: skip
-    assert [thought[:2] for _, thought in told] == ["=", "~", "=", " "] or [thought for _, thought in told][
-        -1
-    ].startswith(" i")
-    assert all(found.labels[place] == label and found.weights[place] == 2.0 for place, label in hints.items())
-    learned = sum(label != IGNORED for label in taught(LONG, tokenizer, stop).labels)
-    assert sum(label != IGNORED for label in found.labels) == learned + len(hints)
+    asked = EDIT_LINES.prompt(plain[0].seen)[0][-1]["content"]
+    assert asked.endswith("Keep: I moved to Oslo!\nKeep: keep it short from now on\nEdits:")
 
 
 def test_the_loss_is_the_weighted_sum_over_the_learned_tokens(base: Path, tmp_path: Path) -> None:
     model, tokenizer = load_causal(base, device="cpu")
     stop = stop_of(model, tokenizer)
-    rows = [taught(one, tokenizer, stop, EDIT_LINES, Emphasis(5.0, 2.0)) for one in (LONG, EDITS[0])]
+    rows = [taught(one, tokenizer, stop, decisive=5.0) for one in lessons([LONG, EDITS[0]])]
     batch = _Padded(0)([row._asdict() for row in rows])
     expected = torch.zeros(())
     with torch.no_grad():

@@ -17,10 +17,22 @@ if TYPE_CHECKING:
 
     from agentmem.models.embed import Embedder
 
-__all__ = ["Edit", "MemoryPolicy", "Observation", "PromptedPolicy", "Proposal", "TrainedPolicy", "get_policy",
-           "trained_folder"]  # fmt: skip
+__all__ = [
+    "DEFAULT",
+    "Edit",
+    "MemoryPolicy",
+    "Observation",
+    "PromptedPolicy",
+    "Proposal",
+    "TrainedPolicy",
+    "get_policy",
+    "load_trained",
+    "trained_folder",
+]
 
-POLICIES = ("offline", "prompted")
+POLICIES = ("offline", "trained", "prompted")
+DEFAULT = Path(__file__).parent / "data" / "default"
+"""The adapter that ships: what "trained" names (docs/default-policy.md; `make train-default` makes it anew)."""
 
 
 def get_policy(
@@ -34,7 +46,7 @@ def get_policy(
     """The policy called `name`; it takes only what it needs of the embedder and the chat model.
 
     Args:
-        name: "offline", "prompted", or the folder of a trained adapter (see `load_trained`).
+        name: "offline", "trained" (the adapter that ships), "prompted", or the folder of another (see `load_trained`).
         embedder: makes it.
         model: makes the chat model.
         cache: folder of downloaded models, for the base of an adapter; None is the user's cache folder.
@@ -49,6 +61,8 @@ def get_policy(
         return OfflinePolicy(embedder())
     if name == "prompted":
         return PromptedPolicy(model())
+    if name == "trained":
+        return load_trained(DEFAULT, cache=cache, device=device)
     if folder := trained_folder(name):
         return load_trained(folder, cache=cache, device=device)
     raise ConfigError(f"policy {name!r}: choose one of {', '.join(POLICIES)}, or the folder of a trained adapter")

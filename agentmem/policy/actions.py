@@ -38,6 +38,12 @@ class Actions(Protocol):
         ...
 
     @property
+    def marks(self) -> float | None:
+        """Probability of being worth something from which on sentences are marked, and the policy asked of these alone
+        (agentmem/policy/marks.py); None: it reads all."""
+        ...
+
+    @property
     def max_tokens(self) -> int:
         """That one answer may have, where it is served."""
         ...
@@ -70,9 +76,11 @@ class EditLines:
 
     Args:
         memory_tokens: for the cost `oversize` alone; the prompt doesn't say it.
+        marks: see Actions.
     """
 
     memory_tokens: int | None = None
+    marks: float | None = None
     name = "edits"
     max_tokens = 256
     """About six edits. A cut answer loses its last line only."""
@@ -94,20 +102,23 @@ class EditLines:
 EDITS = EditLines()
 
 
-def get_actions(name: str, memory_tokens: int | None = None) -> Actions:
+def get_actions(name: str, memory_tokens: int | None = None, marks: float | None = None) -> Actions:
     """The action space called `name`.
 
     Args:
         name: "edits" or "rewrite".
         memory_tokens: that the memory should stay within; None is MEMORY_TOKENS for a rewrite, no bound for edits.
+        marks: for edits, probability from which on sentences are marked; None for no marks.
 
     Raises:
-        ConfigError: there is none of that name, or the memory has no room.
+        ConfigError: there is none of that name, or a number cannot be.
     """
     if memory_tokens is not None and memory_tokens < 1:
         raise ConfigError(f"memory_tokens {memory_tokens}: give 1 or more")
+    if marks is not None and not (name == "edits" and 0 < marks < 1):
+        raise ConfigError(f"marks {marks}: a probability between 0 and 1, for the actions edits only")
     if name == "edits":
-        return EditLines(memory_tokens)
+        return EditLines(memory_tokens, marks)
     if name == "rewrite":
         return Rewrite(memory_tokens or MEMORY_TOKENS)
     raise ConfigError(f"actions {name!r}: choose edits or rewrite")
@@ -125,15 +136,16 @@ def actions_of(adapter: Path) -> Actions:
         found = json.loads(file.read_text("utf-8"))
         name, tokens = str(found["actions"]), found.get("memory_tokens")
         tokens = None if tokens is None else int(tokens)
+        marks = None if found.get("marks") is None else float(found["marks"])
     try:
-        return get_actions(name, tokens)
+        return get_actions(name, tokens, marks)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from error
 
 
 def keep_actions(actions: Actions, adapter: Path) -> None:
     """Write down beside an adapter for which action space it was trained, as `actions_of` reads it."""
-    kept = {"actions": actions.name, "memory_tokens": actions.memory_tokens}
+    kept = {"actions": actions.name, "memory_tokens": actions.memory_tokens, "marks": actions.marks}
     (adapter / FILE).write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
 
 

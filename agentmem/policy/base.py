@@ -20,6 +20,8 @@ class Observation(Value):
     start: int = 0
     """First turn that is new; the ones before are context."""
     today: date
+    marks: tuple[str, ...] | None = None
+    """Sentences of the user's that were found worth writing down (agentmem/policy/marks.py); None: nobody looked."""
 
 
 class Proposal(Value):

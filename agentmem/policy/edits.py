@@ -179,8 +179,8 @@ def format_edit(edit: Edit) -> str:
 BLANK = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 """Nothing but these would be an empty text or quote (`str.strip`)."""
 _RULES = rf"""
-root ::= "=" "\n"? | line+
-line ::= (add | update | close | forget) quotes day? "\n"
+root ::= ("=" | line ("\n" line)*) "\n"?
+line ::= (add | update | close | forget) quotes day?
 add ::= "+ " (("preference" | "fact") "?"? ": " text | "instruction" "?"? ": " when " => " when)
 update ::= "~ " alias (" " alias)* ": " (when " => ")? when
 close ::= "- " alias

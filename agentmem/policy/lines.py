@@ -34,11 +34,11 @@ def lines(split: str | None = None) -> list[Line]:
     return [line for line in own if split in (None, line.split)]
 
 
-def context_of(messages: Sequence[Mapping[str, str]], turn: int, start: int) -> str:
+def context_of(messages: Sequence[Mapping[str, str]], turn: int, start: int, chars: int = CONTEXT) -> str:
     """What stands before the sentence that begins at `start` of message `turn`: its own message, else the last two."""
     parts = [messages[turn]["content"][:start].strip()]
     for other in reversed(messages[max(0, turn - 2) : turn]):
-        if sum(map(len, parts)) > CONTEXT:
+        if sum(map(len, parts)) > chars:
             break
-        parts.insert(0, other["content"].strip()[-CONTEXT:])
-    return " / ".join(part for part in parts if part)[-CONTEXT:]
+        parts.insert(0, other["content"].strip()[-chars:])
+    return " / ".join(part for part in parts if part)[-chars:]

@@ -29,6 +29,7 @@ from agentmem.memory import (
 from agentmem.policy.base import Observation
 from agentmem.policy.edits import Edit, format_edit
 from agentmem.route import count_tokens
+from agentmem.session import Message
 from agentmem.store import Refusal
 
 STATED, INFERRED = 0.95, 0.7
@@ -63,20 +64,31 @@ def render_observation(observation: Observation) -> tuple[str, dict[str, str]]:
     if len(shown) < len(observation.memories):
         lines.append(f"({len(observation.memories) - len(shown)} more are not shown)")
     head = "Memory:\n" + ("\n".join(lines) or "(empty)") + "\n\n"
-    return head + conversation(observation), {alias: memory.id for alias, memory in shown.items()}
+    marks = "".join(f"\nKeep: {' '.join(mark.split())}" for mark in observation.marks or ())
+    return head + conversation(observation) + marks, {alias: memory.id for alias, memory in shown.items()}
 
 
 def conversation(observation: Observation) -> str:
-    """The new messages as a policy reads them, after the one before them for context."""
+    """The new messages as a policy reads them, after the one before them for context.
+
+    Where sentences were marked, these are the messages with a mark, each after the one before it.
+    """
     first = max(observation.start - 1, 0)
     day = observation.session.date or observation.today
     lines = [f"Conversation of {day.isoformat()}:"]
-    for message in observation.session.messages[first:]:
+    for message in _near_marks(observation) or observation.session.messages[first:]:
         said = message.content
         if message.role != "user" and len(said) > ASSISTANT_CHARS:
             said = said[: ASSISTANT_CHARS // 2] + " […] " + said[-ASSISTANT_CHARS // 2 :]
         lines.append(f"{message.role}: {said}")
     return "\n".join(lines)
+
+
+def _near_marks(observation: Observation) -> list[Message]:
+    messages = observation.session.messages
+    marked = [turn for turn, message in enumerate(messages) if turn >= observation.start and message.role == "user"
+              and any(mark in message.content for mark in observation.marks or ())]  # fmt: skip
+    return [messages[turn] for turn in sorted({*marked, *(turn - 1 for turn in marked if turn)})]
 
 
 def shown_memories(observation: Observation, tokens: int = MEMORY_TOKENS) -> dict[str, Memory]:

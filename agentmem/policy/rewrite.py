@@ -66,6 +66,10 @@ class Rewrite:
     name = "rewrite"
 
     @property
+    def marks(self) -> None:
+        return None
+
+    @property
     def max_tokens(self) -> int:
         return self.memory_tokens + NEWS_TOKENS
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from agentmem.policy.actions import EDITS, Actions, actions_of
 from agentmem.policy.base import Observation, Proposal
+from agentmem.policy.marks import Marker, shipped_marker
 from agentmem.policy.pieces import joined, pieces
 
 CHUNK_TOKENS = 1000
@@ -38,20 +39,32 @@ class TrainedPolicy:
         name: for the journal.
         chunk_tokens: new messages of one prompt, at most; a longer conversation is read piece by piece.
         actions: what the model writes, and how it is asked for it.
+        marker: finds the sentences that the model is asked of; where there are none it isn't asked. None: the model
+            reads all.
     """
 
     def __init__(
-        self, writer: Writer, name: str = "trained", *, chunk_tokens: int = CHUNK_TOKENS, actions: Actions = EDITS
+        self,
+        writer: Writer,
+        name: str = "trained",
+        *,
+        chunk_tokens: int = CHUNK_TOKENS,
+        actions: Actions = EDITS,
+        marker: Marker | None = None,
     ) -> None:
         self.name = name
         self.actions = actions
         self._writer = writer
         self._chunk_tokens = chunk_tokens
+        self._marker = marker
 
     def propose(self, observations: Sequence[Observation], /) -> list[Proposal]:
         """One proposal an observation. An answer that cannot be read is a problem of its proposal, no error."""
         parts = [(place, piece) for place, whole in enumerate(observations)
                  for piece in pieces(whole, self._chunk_tokens)]  # fmt: skip
+        if self._marker is not None:
+            seen = self._marker.mark([piece for _, piece in parts])
+            parts = [(place, piece) for (place, _), piece in zip(parts, seen, strict=True) if piece.marks]
         asked = [self.actions.prompt(piece) for _, piece in parts]
         answers = self._writer.write([messages for messages, _ in asked], [names for _, names in asked])
         proposals = [Proposal() for _ in observations]
@@ -78,4 +91,5 @@ def load_trained(folder: Path, *, cache: Path | None = None, device: str | None 
 
     actions = actions_of(adapter_folder(folder))
     writer = AdaptedModel(folder, grammar=actions.grammar, cache=cache, device=device, max_tokens=actions.max_tokens)
-    return TrainedPolicy(writer, name=f"trained:{folder.resolve().name}", actions=actions)
+    marker = None if actions.marks is None else shipped_marker(actions.marks)
+    return TrainedPolicy(writer, name=f"trained:{folder.resolve().name}", actions=actions, marker=marker)

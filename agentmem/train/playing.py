@@ -19,6 +19,7 @@ from agentmem.models.embed import Embedder
 from agentmem.models.sampling import answer_text, prompt_ids
 from agentmem.policy import Observation, Proposal, TrainedPolicy
 from agentmem.policy.actions import EDITS, Actions
+from agentmem.policy.marks import Marker
 from agentmem.policy.resolve import to_ops
 from agentmem.policy.trained import CHUNK_TOKENS
 from agentmem.reconcile import carry_out, reconcile
@@ -107,6 +108,7 @@ class Histories:
         judge: judges the answers, where the rewards ask it.
         embedder: for reconciling proposals with what is known, as the agent does; None takes them as they are.
         chunk_tokens: of a chunk, at most.
+        marker: finds the sentences that the policy is asked of, where its actions have marks; None: it reads all.
     """
 
     def __init__(
@@ -119,8 +121,9 @@ class Histories:
         judge: ChatJudge | None = None,
         embedder: Embedder | None = None,
         chunk_tokens: int = CHUNK_TOKENS,
+        marker: Marker | None = None,
     ) -> None:
-        self.histories = histories
+        self.histories, self._marker = histories, marker
         self._recorder, self._rewards, self._answerer, self._embedder = recorder, rewards, answerer, embedder
         self._judge = judge
         self._policy = TrainedPolicy(recorder, chunk_tokens=_WHOLE, actions=recorder.actions)
@@ -135,16 +138,26 @@ class Histories:
         for turn in range(max((len(play.chunks) for play in plays), default=0)):
             self._recorder.rng = random.Random(rng.random())
             reading = [play for play in plays if turn < len(play.chunks)]
-            observations = [play.observation(turn) for play in reading]
-            proposals = self._policy.propose(observations)
-            for play, seen, proposal, step in zip(reading, observations, proposals, self._recorder.steps, strict=True):
-                self._take(play, seen, proposal, step)
+            self._read(reading, turn)
+            for play in reading:
                 play.asked += [Asked(probe, tuple(play.known.values())) for probe in play.chunks[turn].probes]
         scored = self._rewards.all([self._ended(play) for play in plays])
         made = [_trajectory(play, own) for play, own in zip(plays, scored, strict=True)]
         starts = range(0, len(made), times)
         return [Group(self.histories[place].user, made[start : start + times])
                 for place, start in zip(places, starts, strict=True)]  # fmt: skip
+
+    def _read(self, reading: Sequence[_Play], turn: int) -> None:
+        """Let the policy read the chunk of this turn, in which it may have nothing to say."""
+        observations = [play.observation(turn) for play in reading]
+        if self._marker is not None:
+            observations = self._marker.mark(observations)
+        asked = [(play, seen) for play, seen in zip(reading, observations, strict=True) if seen.marks != ()]
+        if not asked:
+            return
+        proposals = self._policy.propose([seen for _, seen in asked])
+        for (play, seen), proposal, step in zip(asked, proposals, self._recorder.steps, strict=True):
+            self._take(play, seen, proposal, step)
 
     def _take(self, play: _Play, seen: Observation, proposal: Proposal, step: Step) -> None:
         """Carry out what was proposed, as far as it is admitted."""

@@ -137,6 +137,9 @@ class _Supervised(_Section):
     """What the policy learns to write: the edits, or the memory as it is after them."""
     memory_tokens: int | None = Field(default=None, ge=1)
     """That the memory should stay within; None is what the actions come with."""
+    marks: float | None = Field(default=None, gt=0, lt=1)
+    """Probability of being worth something from which on a sentence is marked, and the policy asked of these alone
+    (agentmem/policy/marks.py); None: it reads all. In training the sentences that edits quote are marked."""
     epochs: float = Field(default=2.0, gt=0)
     batch: int = Field(default=8, ge=1)
     """Examples of one step, over all its passes."""
@@ -162,11 +165,11 @@ class SFTRecipe(_Supervised):
 
     rate: float = Field(default=2e-4, gt=0)
     decisive: float = Field(default=1.0, gt=0)
-    """Weight of the tokens that decide: the first of each line, which says whether to write and what, and the end. They
-    are one in twenty, and all others follow from what was said."""
-    hints: float = Field(default=0.0, ge=0)
-    """Weight of what the model learns to think at the end of each of the user's sentences: the kind of memory that it
-    proves, or nothing. One decision a conversation is little to learn from; 0 leaves it at that."""
+    """Weight of the tokens that decide: the first of each line, which says what to do, and the end. They are one in
+    twenty."""
+    distract: float = Field(default=0.3, ge=0, le=1)
+    """With marks: share of the conversations in which the likeliest of the sentences that are worth nothing is marked
+    too, so that the policy learns to leave one out. Others without edits are not learned."""
     watch: float = Field(default=0.0, ge=0, lt=1)
     """Share of the training users that is watched and not learned: its loss is logged, the split "test" left alone."""
 

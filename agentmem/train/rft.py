@@ -18,6 +18,7 @@ from agentmem.models.likelihood import load_causal
 from agentmem.models.lora import adapter_folder
 from agentmem.models.sampling import constraint, stop_ids
 from agentmem.policy.actions import EDITS, Actions, actions_of, check_start, get_actions, keep_actions
+from agentmem.policy.marks import shipped_marker
 from agentmem.policy.trained import CHUNK_TOKENS
 from agentmem.train import checkpoints
 from agentmem.train.adapters import Adapted, Which
@@ -110,8 +111,8 @@ def rft(  # noqa: PLR0913
     actions = get_actions(setup.actions, setup.memory_tokens)
     if setup.start:
         check_start(actions, setup.start)
-        if setup.memory_tokens is None:  # its prompts named a size, which the policy has learned with
-            actions = actions_of(adapter_folder(setup.start))
+        own = actions_of(adapter_folder(setup.start))  # with the size that its prompts named, and marks
+        actions = get_actions(own.name, setup.memory_tokens or own.memory_tokens, own.marks)
     _check(setup)
     judge = _judge(setup.judge, mix)
     accelerator = _accelerator()
@@ -325,8 +326,10 @@ def _environment(
     needed = setup.reconcile or setup.answerer == "embeddings"
     embedder = Remembering(get_embedder()) if needed else None
     answerer = _answerer(setup.answerer, adapted, tokenizer, embedder) if mix.asks else None
+    marks = recorder.actions.marks
     return Histories(histories, recorder, mix, answerer=answerer, judge=judge,
-                     embedder=embedder if setup.reconcile else None, chunk_tokens=setup.chunk_tokens)  # fmt: skip
+                     embedder=embedder if setup.reconcile else None, chunk_tokens=setup.chunk_tokens,
+                     marker=None if marks is None else shipped_marker(marks))  # fmt: skip
 
 
 def _judge(name: str, mix: Mix) -> ChatJudge | None:

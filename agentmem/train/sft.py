@@ -24,8 +24,8 @@ from agentmem.models.sampling import prompt_ids
 from agentmem.policy import Observation
 from agentmem.policy.actions import EDITS, Actions
 from agentmem.policy.edits import Edit
+from agentmem.policy.marks import Mark, Marker, shipped_marker, worths
 from agentmem.policy.resolve import aliases_of
-from agentmem.policy.spans import sentences
 from agentmem.session import Session
 from agentmem.train.histories import EditExample
 from agentmem.train.recipes import SFTRecipe
@@ -78,69 +78,63 @@ def _memory(kind: Kind, id: str, text: str) -> Memory:
     return (Preference if kind == "preference" else Fact)(id=id, text=text, evidence=(_BEFORE,))
 
 
-class Emphasis(NamedTuple):
-    """How much tokens weigh in the loss, beside 1 for the words of an answer."""
+class Lesson(NamedTuple):
+    """What a policy is shown, and what a careful person would write."""
 
-    decisive: float = 1.0
-    """Those that decide: the first of each line (nothing, or which change) and the stop (no further one)."""
-    hints: float = 0.0
-    """What the model is to think at the end of each of the user's sentences: see `hinted`."""
+    seen: Observation
+    edits: Sequence[Edit]
+    split: str
 
 
-def taught(
-    example: EditExample, tokenizer: Any, stop: int, actions: Actions = EDITS, emphasis: Emphasis = Emphasis()  # noqa: B008
-) -> Taught:  # fmt: skip
-    """The tokens of a rollout's prompt, and after it the answer with the stop: only these are learned, and hints.
+def lessons(
+    examples: Sequence[EditExample], marker: Marker | None = None, *, distract: float = 0.0, seed: int = 0
+) -> list[Lesson]:
+    """The examples as a policy is shown them.
 
     Args:
-        example: what is learned.
+        examples: to learn or to measure.
+        marker: of a policy that is asked of marked sentences alone: those that edits quote are marked, and examples
+            without a mark left out.
+        distract: share of the examples in which the likeliest of the other sentences is marked as well.
+        seed: of which these are.
+    """
+    found = [Lesson(*observed(example), example.split) for example in examples]
+    if marker is None:
+        return found
+    rng = random.Random(f"{seed}/marks")
+    marked = [one._replace(seen=one.seen.model_copy(update={"marks": _marks(one, read, rng.random() < distract)}))
+              for one, read in zip(found, marker.read([one.seen for one in found]), strict=True)]  # fmt: skip
+    return [one for one in marked if one.seen.marks]
+
+
+def _marks(lesson: Lesson, read: Sequence[Mark], distracted: bool) -> tuple[str, ...]:
+    worth = worths(lesson.seen, lesson.edits, [mark.sentence for mark in read])
+    kept = {place for place, label in enumerate(worth) if label != "none"}
+    others = [place for place in range(len(read)) if place not in kept]
+    if distracted and others:
+        kept.add(max(others, key=lambda place: read[place].worth))
+    return tuple(read[place].sentence.text for place in sorted(kept))
+
+
+def taught(lesson: Lesson, tokenizer: Any, stop: int, actions: Actions = EDITS, decisive: float = 1.0) -> Taught:
+    """The tokens of a rollout's prompt, and after it the answer with the stop: only these are learned.
+
+    Args:
+        lesson: what is learned.
         tokenizer: a fast one, which knows what text a token stands for.
         stop: token that ends an answer.
         actions: how edits are asked for and written.
-        emphasis: weights in the loss.
+        decisive: weight of the tokens that decide: the first of each line (nothing, or which change) and the stop (no
+            further one). All others weigh 1.
     """
-    seen, edits = observed(example)
-    messages, _ = actions.prompt(seen)
+    messages, _ = actions.prompt(lesson.seen)
     prompt = prompt_ids(tokenizer, messages)
-    text = actions.write(edits, seen)
-    ids, spans = _read(tokenizer, text)
-    first = {0, *(place + 1 for place, sign in enumerate(text) if sign == "\n")}
-    weights = [emphasis.decisive if first & set(range(*span)) else 1.0 for span in spans]
-    labels, weighed = [IGNORED] * len(prompt), [0.0] * len(prompt)
-    if emphasis.hints:
-        for place, label in hinted(example, tokenizer, messages):
-            labels[place], weighed[place] = label, emphasis.hints
-    return Taught([*prompt, *ids, stop], [*labels, *ids, stop], [*weighed, *weights, emphasis.decisive])
-
-
-def hinted(example: EditExample, tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> Iterator[tuple[int, int]]:
-    """(place, token): what stands in place of the prompt's own token there as what the model is to think before it.
-
-    At the end of each of the user's sentences that is the kind of an addition that quotes it, the sign of another
-    edit that does, or "=". A conversation is one decision, and little to learn from; its sentences are several, and
-    what the model made of them is there to be looked up when it answers. In use nothing is asked at these places.
-    """
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-    _, spans = _read(tokenizer, text)
-    ends = {place: number for number, span in enumerate(spans) for place in range(*span)}
-    after = 0
-    for message in example.messages:
-        if message.role != "user":
-            continue
-        begin = text.index(message.content, after)
-        after = begin + len(message.content)
-        quoted = [(place, place + len(quote), edit) for edit in example.edits for quote in edit.quotes
-                  if (place := message.content.find(quote)) >= 0]  # fmt: skip
-        for one in sentences(message.content):
-            edit = next((edit for first, last, edit in quoted if first < one.end and one.start < last), None)
-            thought = "=" if edit is None else f" {edit.kind}" if edit.sign == "+" else edit.sign
-            yield ends[begin + one.end - 1] + 1, _read(tokenizer, thought)[0][0]
-
-
-def _read(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Tokens, and the part of the text that each stands for."""
+    text = actions.write(lesson.edits, lesson.seen)
     read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    return list(read["input_ids"]), list(read["offset_mapping"])
+    first = {0, *(place + 1 for place, sign in enumerate(text) if sign == "\n")}
+    weights = [decisive if first & set(range(*span)) else 1.0 for span in read["offset_mapping"]]
+    written = [*read["input_ids"], stop]
+    return Taught([*prompt, *written], [IGNORED] * len(prompt) + written, [0.0] * len(prompt) + [*weights, decisive])
 
 
 def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecipe(), *, resume: bool = False) -> Path:  # noqa: B008
@@ -164,12 +158,11 @@ def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecip
         )  # torch's fused attention is slower there (forward and backward 2.5 times)
     stop = stop_of(model, tokenizer)
     start, actions = beginning(recipe)
-    emphasis = Emphasis(recipe.decisive, recipe.hints)
+    marker = None if actions.marks is None else shipped_marker(actions.marks)
+    learned = lessons(_watched(examples, recipe.watch), marker, distract=recipe.distract, seed=recipe.seed)
     kept, left_out = fitting(
-        _watched(examples, recipe.watch),
-        lambda one: taught(one, tokenizer, stop, actions, emphasis),
-        recipe.max_tokens,
-    )
+        learned, lambda one: taught(one, tokenizer, stop, actions, recipe.decisive), recipe.max_tokens
+    )  # fmt: skip
     if not kept["train"]:
         raise TrainingDataError('no edits of the split "train" that fit into max_tokens: a cold start needs some')
     described = {**recipe.model_dump(), "examples": len(kept["train"]), "left_out": left_out}

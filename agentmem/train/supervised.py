@@ -18,7 +18,6 @@ from agentmem.models.lora import adapter_config, adapter_folder
 from agentmem.models.sampling import stop_ids
 from agentmem.policy.actions import EDITS, Actions, actions_of, get_actions, keep_actions
 from agentmem.train.adapters import TARGETS, read_into
-from agentmem.train.histories import Example
 from agentmem.train.recipes import DPORecipe, SFTRecipe
 from agentmem.train.runs import RunFolder
 
@@ -33,6 +32,11 @@ class _Tokens(Protocol):
     def tokens(self) -> int:
         """Of an example."""
         ...
+
+
+class _Split(Protocol):
+    @property
+    def split(self) -> str: ...
 
 
 Fits = TypeVar("Fits", bound=_Tokens)
@@ -81,7 +85,7 @@ def beginning(recipe: SFTRecipe | DPORecipe) -> tuple[Path | None, Actions]:
     Raises ConfigError when the recipe says otherwise.
     """
     if recipe.start is None:
-        return None, get_actions(recipe.actions, recipe.memory_tokens)
+        return None, get_actions(recipe.actions, recipe.memory_tokens, recipe.marks)
     start = adapter_folder(recipe.start)
     actions = actions_of(start)
     if "actions" in recipe.model_fields_set and recipe.actions != actions.name:
@@ -104,7 +108,7 @@ def adapted(model: Any, start: Path | None) -> Any:
     return found
 
 
-def fitting(examples: Sequence[Example], taught: Callable[[Any], Fits], most: int) -> tuple[dict[str, list[Fits]], int]:
+def fitting(examples: Sequence[_Split], taught: Callable[[Any], Fits], most: int) -> tuple[dict[str, list[Fits]], int]:
     """Examples as tokens by their split, and how many were left out for being longer than `most` tokens."""
     every = [(one.split, taught(one)) for one in examples]
     kept = {split: [own for its, own in every if its == split and own.tokens <= most] for split in ("train", "test")}

@@ -50,11 +50,11 @@ class Dialogues(Benchmark):
     metrics = ("edit_f1", "edit_precision", "edit_recall", "op_f1", "quote_faithfulness", "parse_rate")
 
     def load(self, settings: Settings) -> list[Unit]:
-        """One unit, and one case, a record; grouped by scenario family."""
+        """One unit, and one case, a record; grouped by scenario family. With `--data FILE` those of that file."""
         from agentmem.train.sft import observed  # brings torch, which a list of benchmarks can do without
 
         units = []
-        for place, example in enumerate(read_examples(FILE).edits):
+        for place, example in enumerate(read_examples(settings.data if settings.data.is_file() else FILE).edits):
             if example.split == "test":
                 seen, gold = observed(example)
                 stratum = ("en" if example.lang == "en" else "other") + (" edits" if gold else " nothing")

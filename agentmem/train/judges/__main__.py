@@ -17,10 +17,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from agentmem.models.embed import Remembering, get_embedder
 from agentmem.models.judges import ADAPTERS, APPLICABILITY, ELICITATION, FORGETTING, RELATIONS
 from agentmem.models.pairs import PairModel, SlotEncoder, save_adapter
 from agentmem.policy.lines import LABELS
-from agentmem.train.judges import applicability, lines, relations, requests, slots
+from agentmem.policy.marks import WORTHS
+from agentmem.train.judges import applicability, lines, marks, relations, requests, slots
 from agentmem.train.judges.pairs import Example, Recipe, Watch, fit
 from agentmem.train.judges.records import digest
 
@@ -41,6 +43,8 @@ def task(name: str, seed: int) -> Task:
     rng = random.Random(seed)
     if name == "lines":
         return Task(LABELS, *lines.split(rng), epochs=3)
+    if name == "marks":
+        return Task(WORTHS, *marks.split(rng, Remembering(get_embedder("minilm"))), epochs=2)
     if name == "relations":
         return Task(RELATIONS, *relations.split(rng), epochs=2)
     if name == "applicability":
@@ -68,7 +72,7 @@ def report(name: str, labels: Sequence[str], gold_N: NDArray[np.int_], chance_NC
 
 
 def main(
-    name: Annotated[str, typer.Argument(help="lines, relations, slots, applicability, elicitation or forgetting")],
+    name: Annotated[str, typer.Argument(help="lines, marks, relations, slots, applicability, elicitation, forgetting")],
     out: Annotated[Path | None, typer.Option(help="file to write; by default the one that ships")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the examples")] = None,
     threads: Annotated[int, typer.Option(help="of torch; one of two cores leaves the machine usable")] = 1,

@@ -28,9 +28,9 @@ def examples(rng: random.Random) -> list[Example]:
     dialogues = [record for record in records("dialogues") if record.get("split") != "test"]
     found = [example for record in dialogues for example in of_dialogue(record)]
     for record in records("updates"):
-        found += _alone(record, record["old_said"], _kind(record["old"]))
+        found += _alone(record, record["old_said"], kind_of(record["old"]))
         for one in record["closes"]:
-            found += _alone(record, one["said"], _kind(one["memory"]), _joined(one.get("before", "")))
+            found += _alone(record, one["said"], kind_of(one["memory"]), _joined(one.get("before", "")))
     for record in records("forget"):
         if record["heard"]:
             found += _alone(record, record["request"], "forget")
@@ -107,7 +107,8 @@ def _same_stretch(quote: str, sentence: str) -> bool:
     return next(ends, 0) >= max(4, 0.6 * len(theirs))
 
 
-def _kind(memory: str) -> str:
+def kind_of(memory: str) -> str:
+    """Of a line of a memory, by its words."""
     if _STANDING.match(memory):
         return "instruction"
     return "preference" if _LIKING.match(memory) else "fact"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from agentmem.models.likelihood import fast_dtype
 from agentmem.models.pairs import MAX_TOKENS, TARGETS, Adapter, Pair, base, first_tokens
 
 
@@ -57,6 +58,8 @@ def fit(
         about: what it is fitted from; kept in the file.
         watch: called every 20 steps.
     """
+    from peft.helpers import disable_input_dtype_casting
+
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
     tokenizer, model = base()
@@ -65,12 +68,15 @@ def fit(
     batches = [batch for _ in range(recipe.epochs) for batch in _batches(examples, recipe.batch, rng)]
     groups = [{"params": low_rank, "lr": recipe.rate}, {"params": head.parameters(), "lr": recipe.head_rate}]
     optimizer, schedule = optimiser(groups, len(batches))
+    fast = fast_dtype() == "bfloat16"
     tuned.train()
     losses: list[float] = []
     for step, batch in enumerate(batches, start=1):
-        hidden_BD = first_tokens(tuned, tokenizer, [example.pair for example in batch], "cpu")
+        # Where autocast makes the types equal, PEFT need not copy what it reads into float32.
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast), disable_input_dtype_casting(tuned, active=fast):
+            hidden_BD = first_tokens(tuned, tokenizer, [example.pair for example in batch], "cpu")
         gold_B = torch.tensor([example.label for example in batch])
-        loss = torch.nn.functional.cross_entropy(head(hidden_BD), gold_B)
+        loss = torch.nn.functional.cross_entropy(head(hidden_BD.float()), gold_B)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*low_rank, *head.parameters()], 1.0)
         optimizer.step()

@@ -1,0 +1,77 @@
+"""What the detector of sentences worth writing down is fitted to: sentences, with what is known and was said before."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from agentmem.models.embed import Embedder
+from agentmem.policy.marks import WORTHS, pairs, sentences_of, worths
+from agentmem.train.histories import EditExample
+from agentmem.train.judges.lines import kind_of
+from agentmem.train.judges.pairs import Example
+from agentmem.train.judges.records import held_out, records
+
+_ALIASES = {"fact": "f1", "preference": "p1", "instruction": "i1"}
+
+
+def split(rng: random.Random, embedder: Embedder) -> tuple[list[Example], dict[str, list[Example]]]:
+    """Examples for training, and those of the families that are held out."""
+    found = examples(rng, embedder)
+    train = [one for one in found if not held_out(one.group)]
+    return train, {"held out": [one for one in found if held_out(one.group)]}
+
+
+def examples(rng: random.Random, embedder: Embedder) -> list[Example]:
+    """All but the test part of the dialogues, which is for reports alone; the group of one is its family."""
+    from agentmem.train.sft import observed
+
+    rows = [record for record in records("dialogues") if record.get("split") != "test"]
+    own = [observed(_example(row)) for row in rows]
+    families = [row["family"] for row in rows]
+    for family, example in _others(rng):
+        own.append(observed(example))
+        families.append(family)
+    read = pairs([seen for seen, _ in own], embedder)
+    return [Example(pair, WORTHS.index(label), family)
+            for family, (seen, edits), some in zip(families, own, read, strict=True)
+            for pair, label in zip(some, worths(seen, edits, sentences_of(seen)), strict=True)]  # fmt: skip
+
+
+def _example(row: dict[str, Any]) -> EditExample:
+    fields = {key: row[key] for key in ("date", "memory", "messages", "edits") if key in row}
+    return EditExample.model_validate({"user": row["family"], **fields})
+
+
+def _others(rng: random.Random) -> Iterator[tuple[str, EditExample]]:
+    """(family, example) of the other records that say what a message does to what is known."""
+    for row in records("updates"):
+        alias = _ALIASES[kind_of(row["old"])]
+        known = {alias: row["old"]}
+        for one in row["closes"]:
+            yield _said(row, known, one["said"], f"~ {alias}: x. | {_quote(one['said'])}")
+        for said in [*row["repeats"], *row["keeps"]]:
+            yield _said(row, known, said)
+    for row in records("forget"):
+        forgets = [f"x {alias} | {_quote(row['request'])}" for alias in row["forgets"]] if row["heard"] else []
+        yield _said(row, row["memory"], row["request"], *forgets)
+    for row in records("applicable"):
+        ids = sorted(row["instructions"])
+        for id in rng.sample(ids, 4):
+            said = row["instructions"][id].strip()
+            yield _said(row, {}, said, f"+ instruction: always => x. | {_quote(said)}")
+        for request in row["requests"]:
+            known = {f"i{place}": f"always => {row['instructions'][id]}"
+                     for place, id in enumerate(rng.sample(ids, 3), start=1)}  # fmt: skip
+            yield _said(row, known, request["text"])
+
+
+def _said(row: dict[str, Any], known: dict[str, str], said: str, *edits: str) -> tuple[str, EditExample]:
+    fields = {"user": row["family"], "memory": known, "messages": [{"role": "user", "content": said}]}
+    return row["family"], EditExample.model_validate({**fields, "edits": list(edits) or ["="]})
+
+
+def _quote(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

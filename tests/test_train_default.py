@@ -1,0 +1,74 @@
+"""`make train-default` in small: the commands of the Makefile, on a tiny base and a few records."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from datetime import date
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("trl", reason="needs the extra train")
+
+from agentmem.cli import app
+from agentmem.models.pairs import load_adapter
+from agentmem.policy import DEFAULT, Observation, load_trained
+from agentmem.policy.actions import actions_of
+from agentmem.policy.marks import WORTHS
+from agentmem.session import Message, Session
+from agentmem.train.judges import __main__ as judges
+from agentmem.train.judges import marks
+from agentmem.train.judges.records import records
+from agentmem.train.recipes import RFTRecipe, SFTRecipe, read_recipe
+from tests.tiny_llama import write_tiny_llama
+
+HOME = Path(__file__).parents[1]
+SMALL = "--set rank=4 --set epochs=1 --set dtype=float32 --set watch=0.3"
+
+
+@pytest.mark.timeout(300)
+def test_the_commands_lead_from_the_data_to_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(HOME)
+    made = subprocess.run(["make", "-n", "train-default", "RUNS=" + str(tmp_path)], capture_output=True, text=True)
+    commands = [line for line in made.stdout.splitlines() if " -m agentmem" in line]
+    fit, sft, export = (shlex.split(command) for command in commands[-3:])
+
+    monkeypatch.setattr(marks, "records", lambda name: records(name)[:25])
+    out = tmp_path / "marks.safetensors"
+    assert fit[fit.index("-m") + 1 :][:2] == ["agentmem.train.judges", "marks"]
+    judges.main("marks", out=out, epochs=1)
+    assert load_adapter(out).labels == WORTHS
+
+    base, few = write_tiny_llama(tmp_path / "base"), tmp_path / "few.jsonl"
+    lines = (HOME / "agentmem" / "train" / "data" / "dialogues.jsonl").read_text("utf-8").splitlines(keepends=True)
+    few.write_text("".join(lines[:30]), "utf-8")
+    for command in (sft, export):
+        words = [{"agentmem/train/data/dialogues.jsonl": str(few), "smollm2-135m": str(base),
+                  str(DEFAULT.relative_to(HOME)): str(tmp_path / "policy")}.get(word, word)
+                 for word in command[command.index("agentmem") + 1 :]]  # fmt: skip
+        words += [*shlex.split(SMALL), "--base", str(base)] if "sft" in words else []
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, f"{words}\n{result.output}\n{result.exception}"
+
+    policy = load_trained(tmp_path / "policy", device="cpu")
+    assert policy.actions.marks == actions_of(DEFAULT).marks
+    chat = [Message(role="user", content="I'm allergic to peanuts. What can I cook?")]
+    seen = Observation(memories=(), session=Session(id="s", messages=tuple(chat)), today=date(2026, 1, 1))
+    [proposal] = policy.propose([seen])
+    assert proposal.raw  # it was asked, and wrote something
+
+
+def test_the_recipes_that_ship_can_be_read() -> None:
+    assert read_recipe(SFTRecipe, HOME / "agentmem" / "train" / "data" / "default.yaml", {}).marks
+    folder = HOME / "examples" / "training" / "qwen3-4b"
+    assert read_recipe(SFTRecipe, folder / "sft.yaml", {}).base in (folder / "sft.yaml").read_text("utf-8")
+    assert read_recipe(RFTRecipe, folder / "rft.yaml", {"credit": "oprl"}).steps.rate > 2e-5
+
+
+def test_what_ships_is_small_and_can_be_read() -> None:
+    files = [*(HOME / "agentmem").rglob("*.safetensors")]
+    assert sum(file.stat().st_size for file in files) < 30e6 and all(file.stat().st_size < 5e6 for file in files)
+    card = (DEFAULT / "README.md").read_text("utf-8")
+    assert 'license: "apache-2.0"' in card and "dialogues.jsonl" in card and "Not measured" not in card
