@@ -6,8 +6,8 @@ import json
 import random
 import re
 from datetime import date
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given

@@ -57,7 +57,7 @@ def test_the_commands_lead_from_the_data_to_a_policy(tmp_path: Path, monkeypatch
     chat = [Message(role="user", content="I'm allergic to peanuts. What can I cook?")]
     seen = Observation(memories=(), session=Session(id="s", messages=tuple(chat)), today=date(2026, 1, 1))
     [proposal] = policy.propose([seen])
-    assert proposal.raw  # it was asked, and wrote something
+    assert proposal.raw or proposal.problems  # it was asked: one with random weights may say nothing
 
 
 def test_the_recipes_that_ship_can_be_read() -> None:

@@ -424,7 +424,7 @@ def test_a_marked_lesson_shows_what_edits_quote_and_sometimes_what_else_looks_li
     plain, all_of_them = lessons([LONG, chat], marker), lessons([LONG, chat], marker, distract=1.0)
     assert [one.seen.marks for one in plain] == [("I moved to Oslo!", "keep it short from now on")]
     assert [one.seen.marks for one in all_of_them] == [
-        ("I moved to Oslo!", "What now?", "keep it short from now on"), ("My sister moved to Oslo last year.",),
+        ("Hi there.", "I moved to Oslo!", "keep it short from now on"), ("My sister moved to Oslo last year.",),
     ]  # fmt: skip
     asked = EDIT_LINES.prompt(plain[0].seen)[0][-1]["content"]
     assert asked.endswith("Keep: I moved to Oslo!\nKeep: keep it short from now on\nEdits:")
