@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 from tiny_llama import write_tiny_adapter, write_tiny_llama
 
-from agentmem.errors import OutputError
+from agentmem.errors import AgentMemError, OutputError
 from agentmem.memory import Fact
 from agentmem.models.embed import Remembering
 from agentmem.models.fake import FakeEmbedder
@@ -306,3 +306,12 @@ def test_how_far_the_rule_agrees_with_a_reader(minilm) -> None:
             )
     doing = [(edits(row["predicted"])[0], edits(row["gold"])[0]) for row in rows]
     assert all((a.sign, a.kind, set(a.aliases)) == (b.sign, b.kind, set(b.aliases)) for a, b in doing)
+
+
+def test_a_file_of_ones_own_is_measured_and_a_missing_one_is_said(tmp_path: Path) -> None:
+    kept = [line for line in FILE.read_text("utf-8").splitlines(keepends=True) if '"split": "test"' in line][:3]
+    own = tmp_path / "mine.jsonl"
+    own.write_text("".join(kept), "utf-8")
+    assert len(Dialogues().load(Settings(data=own))) == 3
+    with pytest.raises(AgentMemError, match="nowhere.jsonl"):
+        Dialogues().load(Settings(data=tmp_path / "nowhere.jsonl"))

@@ -64,8 +64,8 @@ def test_sentences_are_those_of_new_user_messages_without_code_and_fiction() -> 
 
 def test_a_sentence_is_read_with_the_memories_near_it_and_what_came_before() -> None:
     known = ["Drinks tea in the morning.", "Owns a red bicycle.", "Drinks tea at night."]
-    [[(said, beside)]] = pairs([seen("A green one?", "Why not.", "I drink tea now.", known=known, start=2)],
-                               get_embedder("hash"))  # fmt: skip
+    chat = seen("A green one?", "Why not.", "I drink tea now.", known=known, start=2)
+    [[(said, beside)]] = pairs([chat], [sentences_of(chat)], get_embedder("hash"))
     assert said == "I drink tea now."
     assert "tea in the morning" in beside and "tea at night" in beside and "bicycle" not in beside
     assert beside.endswith("A green one? / Why not.")

@@ -14,10 +14,12 @@ from tiny_llama import write_tiny_adapter, write_tiny_llama
 from agentmem.errors import ConfigError, ModelError
 from agentmem.models.adapted import AdaptedModel
 from agentmem.models.likelihood import load_causal
+from agentmem.models.lora import read_adapter
 from agentmem.policy.actions import EDITS, keep_actions
 from agentmem.policy.rewrite import Rewrite
 from agentmem.policy.trained import load_trained
 from agentmem.train.export import export
+from agentmem.train.supervised import adapted
 
 peft = pytest.importorskip("peft", reason="of the extra train")
 
@@ -120,3 +122,26 @@ def test_what_cannot_be_exported(base: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="use_rslora"):
         export(scaled, tmp_path / "out", base="mine", about={})
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_in_parts_and_of_half_size_are_the_same_adapter(base: Path, tmp_path: Path) -> None:
+    checkpoint = write_tiny_adapter(tmp_path / "run", base)
+    whole = export(checkpoint, tmp_path / "whole", base=str(base), about={}, dtype="bfloat16")
+    parts = export(checkpoint, tmp_path / "parts", base=str(base), about={}, dtype="bfloat16", part_bytes=1500)
+    files = sorted(parts.glob("*.safetensors"))
+    assert len(files) > 1 and files[0].name == f"adapter_model-00001-of-{len(files):05}.safetensors"
+    assert sum(file.stat().st_size for file in files) < (checkpoint / "adapter_model.safetensors").stat().st_size
+    one, other = read_adapter(whole), read_adapter(parts)
+    assert one.low_rank.keys() == other.low_rank.keys()
+    for layer, pair in one.low_rank.items():
+        assert all(torch.equal(*sides) for sides in zip(pair, other.low_rank[layer], strict=True))
+    tuned = adapted(load_causal(base, device="cpu")[0], parts)  # what a run begins from
+    found = dict(tuned.named_parameters())["base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight"]
+    torch.testing.assert_close(found.float(), one.low_rank["model.layers.0.self_attn.q_proj"][0].float())
+    assert [path.name for path in export(parts, whole, base=str(base), about={}).glob("*.safetensors")] == [
+        "adapter_model.safetensors"]  # fmt: skip
+    files[0].unlink()
+    with pytest.raises(ConfigError, match=rf"has {len(files) - 1} parts of {len(files)}; copy the others"):
+        read_adapter(parts)
+    with pytest.raises(ConfigError, match="choose float32, float16 or bfloat16"):
+        export(checkpoint, whole, base=str(base), about={}, dtype="int4")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,8 +92,7 @@ def sft(  # noqa: PLR0913  each is an option
     from agentmem.train.recipes import SFTRecipe, read_recipe
     from agentmem.train.sft import sft
 
-    given = {"base": base, "start": start, "epochs": epochs, "actions": actions}
-    changes = {**{name: value for name, value in given.items() if value not in (None, "")}, **_changes(settings)}
+    changes = _given({"base": base, "start": start, "epochs": epochs, "actions": actions}) | _changes(settings)
     folder = sft(read_examples(data).edits, out, read_recipe(SFTRecipe, recipe, changes), resume=resume)
     _told(common, folder, f"The adapter is in {folder}; try it with: agentmem chat --policy {folder}")
 
@@ -115,8 +114,7 @@ def dpo(
     from agentmem.train.histories import read_examples
     from agentmem.train.recipes import DPORecipe, read_recipe
 
-    given = {"base": base, "start": start}
-    changes = {**{name: value for name, value in given.items() if value not in (None, "")}, **_changes(settings)}
+    changes = _given({"base": base, "start": start}) | _changes(settings)
     folder = dpo(read_examples(data).pairs, out, read_recipe(DPORecipe, recipe, changes), resume=resume)
     _told(common, folder, f"The adapter is in {folder}; try it with: agentmem chat --policy {folder}")
 
@@ -227,6 +225,11 @@ def _ground(histories: Sequence[Any], base: str, answerer: str, limit: int) -> A
     if answerer == "embeddings":
         return ground(histories, EmbeddingAnswerer(Remembering(get_embedder())), limit)
     return ground(histories, other_answerer(base if answerer == "base" else answerer), limit)
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were typed; a recipe says the others."""
+    return {name: value for name, value in options.items() if value not in (None, "")}
 
 
 def _changes(settings: Sequence[str]) -> dict[str, Any]:

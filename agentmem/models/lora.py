@@ -87,13 +87,18 @@ def weight_files(folder: Path) -> list[Path]:
     return parts
 
 
-def read_adapter(folder: Path) -> LoraAdapter:
-    """The adapter in `folder`, on the CPU. Raises ConfigError when it cannot be read or is no plain LoRA."""
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights in `folder` by PEFT's names, from one file or several. Raises ConfigError when one is missing."""
     from safetensors.torch import load_file
 
+    return {name: tensor for file in weight_files(folder) for name, tensor in load_file(file).items()}
+
+
+def read_adapter(folder: Path) -> LoraAdapter:
+    """The adapter in `folder`, on the CPU. Raises ConfigError when it cannot be read or is no plain LoRA."""
     config = adapter_config(folder)
     with boundary(ConfigError, f"adapter {folder}: {WEIGHTS}"):
-        tensors = {name: tensor for file in weight_files(folder) for name, tensor in load_file(file).items()}
+        tensors = read_weights(folder)
         rank, scale = int(config["r"]), config["lora_alpha"] / config["r"]
     sides: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

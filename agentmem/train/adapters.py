@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from agentmem.errors import ConfigError, ModelError, boundary
-from agentmem.models.lora import adapter_folder
+from agentmem.models.lora import adapter_folder, read_weights
 from agentmem.models.quiet import quiet_loading
 from agentmem.train.rows import Padded
 from agentmem.train.sharding import InStep, part, shard, whole
@@ -251,10 +251,10 @@ class Adapted(nn.Module):
 
 def read_into(model: Any, name: str, folder: Path) -> None:
     """Take over the weights in `folder` as a PEFT model's adapter `name`. Raises ConfigError for another base's."""
-    from peft import load_peft_weights, set_peft_model_state_dict
+    from peft import set_peft_model_state_dict
 
     with boundary(ConfigError, f"{folder}: cannot be read as an adapter of this base"):
-        found = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"), name)
+        found = set_peft_model_state_dict(model, read_weights(folder), name)
     strange = [*found.unexpected_keys, *(key for key in found.missing_keys if f".{name}." in key)]
     if strange:
         raise ConfigError(f"{folder}: made for another base ({len(strange)} weights differ, as {strange[0]})")

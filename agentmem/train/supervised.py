@@ -90,6 +90,8 @@ def beginning(recipe: SFTRecipe | DPORecipe) -> tuple[Path | None, Actions]:
     actions = actions_of(start)
     if "actions" in recipe.model_fields_set and recipe.actions != actions.name:
         raise ConfigError(f"actions {recipe.actions!r}: the adapter {recipe.start} was trained for {actions.name!r}")
+    if "marks" in recipe.model_fields_set and recipe.marks != actions.marks:
+        raise ConfigError(f"marks {recipe.marks}: the adapter {recipe.start} was trained with marks {actions.marks}")
     return start, actions
 
 

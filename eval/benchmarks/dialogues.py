@@ -54,7 +54,9 @@ class Dialogues(Benchmark):
         from agentmem.train.sft import observed  # brings torch, which a list of benchmarks can do without
 
         units = []
-        for place, example in enumerate(read_examples(settings.data if settings.data.is_file() else FILE).edits):
+        for place, example in enumerate(
+            read_examples(settings.data if settings.data.suffix == ".jsonl" else FILE).edits
+        ):
             if example.split == "test":
                 seen, gold = observed(example)
                 stratum = ("en" if example.lang == "en" else "other") + (" edits" if gold else " nothing")

@@ -77,6 +77,7 @@ def main(
     epochs: Annotated[int | None, typer.Option(help="passes over the examples")] = None,
     threads: Annotated[int, typer.Option(help="of torch; one of two cores leaves the machine usable")] = 1,
     seed: int = 0,
+    look: Annotated[bool, typer.Option("--look", help="say how the one that lies there does, without fitting")] = False,
 ) -> None:
     """Fit one judge and say how it does on what was held out."""
     import torch
@@ -92,11 +93,14 @@ def main(
         raise typer.BadParameter(f"{name!r} is none of them", param_hint="NAME") from None
     print(f"{name}: {len(own.train)} examples of {len({one.group for one in own.train})} families", flush=True)
     recipe = Recipe(epochs=epochs or own.epochs, seed=seed)
-    save_adapter(fit(own.train, own.labels, recipe, about=_about(seed), watch=_printing(100)), path)
+    if not look:
+        save_adapter(fit(own.train, own.labels, recipe, about=_about(seed), watch=_printing(100)), path)
     judge = PairModel(path)
     for part, examples in own.held_out.items():
         gold_N = np.array([example.label for example in examples])
         print(report(part, own.labels, gold_N, judge.probabilities([one.pair for one in examples])), flush=True)
+    if name == "marks":
+        print(marks.told_apart(judge, Remembering(get_embedder("minilm"))), flush=True)
 
 
 def _slots(path: Path, seed: int) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from agentmem.models.embed import Embedder
-from agentmem.policy.marks import WORTHS, pairs, sentences_of, worths
+from agentmem.models.judges import Judge, shipped
+from agentmem.policy.marks import WORTHS, Marker, pairs, sentences_of, worths
 from agentmem.train.histories import EditExample
 from agentmem.train.judges.lines import kind_of
 from agentmem.train.judges.pairs import Example
@@ -34,10 +35,39 @@ def examples(rng: random.Random, embedder: Embedder) -> list[Example]:
     for family, example in _others(rng):
         own.append(observed(example))
         families.append(family)
-    read = pairs([seen for seen, _ in own], embedder)
+    said = [sentences_of(seen) for seen, _ in own]
+    read = pairs([seen for seen, _ in own], said, embedder)
     return [Example(pair, WORTHS.index(label), family)
-            for family, (seen, edits), some in zip(families, own, read, strict=True)
-            for pair, label in zip(some, worths(seen, edits, sentences_of(seen)), strict=True)]  # fmt: skip
+            for family, (seen, edits), sentences, some in zip(families, own, said, read, strict=True)
+            for pair, label in zip(some, worths(seen, edits, sentences), strict=True)]  # fmt: skip
+
+
+def told_apart(judge: Judge, embedder: Embedder) -> str:
+    """How well held-out dialogues and their sentences are told apart, as AUC: by `lines`, by this judge, by both.
+
+    A dialogue counts for its likeliest sentence.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    from agentmem.train.sft import observed
+
+    rows = [row for row in records("dialogues") if row.get("split") != "test" and held_out(row["family"])]
+    shown = [observed(_example(row)) for row in rows]
+    other = shipped("lines")
+    readers = {"lines": Marker(judge, embedder, 0.5, other, share=1.0), "marks": Marker(judge, embedder, 0.5),
+               "both": Marker(judge, embedder, 0.5, other)}  # fmt: skip
+    lines = []
+    for name, reader in readers.items():
+        read = reader.read([seen for seen, _ in shown])
+        best = [(max(mark.worth for mark in own), bool(edits))
+                for (_, edits), own in zip(shown, read, strict=True) if own]  # fmt: skip
+        labels = [label != "none" for (seen, edits), own in zip(shown, read, strict=True)
+                  for label in worths(seen, edits, [mark.sentence for mark in own])]  # fmt: skip
+        of_dialogues = roc_auc_score([gold for _, gold in best], [worth for worth, _ in best])
+        of_sentences = roc_auc_score(labels, [mark.worth for own in read for mark in own])
+        lines.append(f"{name}: AUC of {len(best)} dialogues {of_dialogues:.3f}, of their {len(labels)} sentences "
+                     f"{of_sentences:.3f}")  # fmt: skip
+    return "\n".join(lines)
 
 
 def _example(row: dict[str, Any]) -> EditExample:
