@@ -11,10 +11,12 @@ import pytest
 
 from agentmem.memory import Evidence, Fact
 from agentmem.models.embed import get_embedder
+from agentmem.models.judges import Sight
 from agentmem.policy import Observation, TrainedPolicy
 from agentmem.policy.actions import EditLines, actions_of, get_actions, keep_actions
-from agentmem.policy.edits import parse_edits
-from agentmem.policy.marks import WORTHS, Marker, pairs, sentences_of, shipped_marker, worths
+from agentmem.policy.base import WORTHS, Mark
+from agentmem.policy.edits import format_edits, parse_edits
+from agentmem.policy.marks import Marker, Turn, near, of_sentences, pairs, sentences_of, shipped_marker, worths
 from agentmem.policy.resolve import render_observation
 from agentmem.session import Message, Session
 
@@ -44,12 +46,13 @@ class Liking:
 class Echo:
     """Writes that the user loves tea, and keeps what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: str = '+ preference: Loves tea. | "I love tea."') -> None:
+        self.answer = answer
         self.asked: list[str] = []
 
     def write(self, prompts: Sequence[Sequence[Mapping[str, str]]], aliases: Sequence[Sequence[str]], /) -> list[str]:
         self.asked += [messages[-1]["content"] for messages in prompts]
-        return ['+ preference: Loves tea. | "I love tea."' for _ in prompts]
+        return [self.answer for _ in prompts]
 
 
 def test_sentences_are_those_of_new_user_messages_without_code_and_fiction() -> None:
@@ -65,32 +68,144 @@ def test_sentences_are_those_of_new_user_messages_without_code_and_fiction() -> 
 def test_a_sentence_is_read_with_the_memories_near_it_and_what_came_before() -> None:
     known = ["Drinks tea in the morning.", "Owns a red bicycle.", "Drinks tea at night."]
     chat = seen("A green one?", "Why not.", "I drink tea now.", known=known, start=2)
-    [[(said, beside)]] = pairs([chat], [sentences_of(chat)], get_embedder("hash"))
+    said_in = [sentences_of(chat)]
+    [[ids]] = nearest = near([chat], said_in, get_embedder("hash"))
+    assert set(ids) == {"f00000", "f00002"}
+    [[(said, beside)]] = pairs([chat], said_in, nearest)
     assert said == "I drink tea now."
     assert "tea in the morning" in beside and "tea at night" in beside and "bicycle" not in beside
     assert beside.endswith("A green one? / Why not.")
 
 
+def policy_of(writer: Echo, judge: Any, forgetting: Any = None) -> TrainedPolicy:
+    marker = Marker(judge, get_embedder("hash"), 0.5, forgetting=forgetting)
+    return TrainedPolicy(writer, actions=EditLines(marks=0.5), marker=marker)
+
+
 def test_only_marked_sentences_are_asked_of_and_without_any_the_model_is_not() -> None:
     judge, writer = Liking(), Echo()
-    policy = TrainedPolicy(writer, actions=EditLines(marks=0.5), marker=Marker(judge, get_embedder("hash"), 0.5))
     chats = [
         seen("What time is it?"),
         seen("It rains again.", "Oh.", "I love tea. And rain is wet."),
         seen("Hm, well."),
     ]
-    proposals = policy.propose(chats)
+    proposals = policy_of(writer, judge).propose(chats)
     assert [len(one.edits) for one in proposals] == [0, 1, 0]
     [asked] = writer.asked
     assert "What time" not in asked and "assistant: Oh." in asked and "It rains" not in asked
-    assert asked.endswith("\nKeep: I love tea.\nEdits:")
+    assert asked.endswith("\nKeep as fact: I love tea.\nEdits:")
     assert [said for said, _ in judge.read if "love" in said] == ["I love tea."]
 
 
-def test_without_marks_the_prompt_is_as_it_was() -> None:
+def test_each_marked_sentence_is_asked_of_by_itself_and_what_is_said_twice_is_written_once() -> None:
+    writer = Echo()
+    [proposal] = policy_of(writer, Liking()).propose([seen("I love tea. I love rain. Oh, I love tea.")])
+    assert [asked.splitlines()[-2] for asked in writer.asked] == [
+        "Keep as fact: I love tea.", "Keep as fact: I love rain.", "Keep as fact: Oh, I love tea."]  # fmt: skip
+    assert [edit.text for edit in proposal.edits] == ["Loves tea."]
+
+
+def test_a_marked_sentence_is_shown_with_what_stands_near_it_and_the_memories_nearest_to_it() -> None:
+    long = "Much is said here. " * 60
+    known = ["Drinks tea in the morning.", "Owns a red bicycle.", "Has a cat."]
+    mark = Mark(text="I love tea.", turn=2, worth="replace", near=("f00000",))
+    chat = seen("Old.", "Yes?", long + "I love tea. " + long, "Fine.", "New.", known=known)
+    text, aliases = render_observation(chat.model_copy(update={"mark": mark}))
+    assert aliases == {"f1": "f00000"} and "bicycle" not in text
+    assert "assistant: Yes?" in text and not any(word in text for word in ("Old", "Fine", "New"))
+    assert "[…] " in text and " […]" in text and 400 < len(text) < 900
+    assert text.endswith("\nChange: I love tea.")
+
+
+def test_without_a_mark_the_prompt_is_as_it_was() -> None:
     chat = seen("It rains again.", "Oh.", "I love tea.")
     text, _ = render_observation(chat)
-    assert "It rains again." in text and "Keep:" not in text
+    assert "It rains again." in text and "Keep" not in text
+
+
+class Forgetting:
+    """Finds that requests to forget mean what is about tea."""
+
+    def probabilities(self, pairs: Any, /) -> Any:
+        return np.array([[0.0, 1.0] if "tea" in memory else [1.0, 0.0] for _, memory in pairs], np.float32)
+
+
+class Erasing(Liking):
+    """Finds a request to forget in what says forget."""
+
+    def probabilities(self, pairs: Any, /) -> Any:
+        found = super().probabilities(pairs)
+        for row, (said, _) in enumerate(pairs):
+            if "orget" in said:
+                found[row] = [0.6, *[0.0] * 6, 0.4]
+        return found
+
+
+def test_a_request_to_forget_is_carried_out_without_the_model_and_what_it_speaks_of_is_not_kept() -> None:
+    writer = Echo()
+    policy = policy_of(writer, Erasing(), Forgetting())
+    known = ["Drinks tea.", "Owns a bicycle."]
+    [proposal] = policy.propose([seen("Please forget what I told you about tea.", known=known)])
+    assert format_edits(proposal.edits) == 'x f1 | "Please forget what I told you about tea."'
+    [proposal] = policy.propose([seen("I love rum.", "Ah.", "Forget what I just said.", known=known[1:])])
+    assert format_edits(proposal.edits) == 'x | "Forget what I just said."'
+    [proposal] = policy.propose([seen("Don't forget that it rains.", known=known)])
+    assert (proposal.edits, writer.asked) == ((), [])
+
+
+class Moving:
+    """Finds that something changes in what says moved."""
+
+    def probabilities(self, pairs: Any, /) -> Any:
+        return np.array([[0.1, 0.2, *[0.0] * 3, 0.7, 0.0, 0.0] if "moved" in said else [1.0, *[0.0] * 7]
+                         for said, _ in pairs], np.float32)  # fmt: skip
+
+
+class Seeing(Sight):
+    """Sees that homes are closed."""
+
+    def __init__(self) -> None:
+        pass
+
+    def closes(self, said: str, olds: Sequence[str]) -> Any:
+        return np.array([0.95 if "Lives" in old else 0.01 for old in olds], np.float32)
+
+
+def test_a_change_is_asked_for_only_where_it_is_plain_what_is_changed() -> None:
+    def asked(*known: str) -> Mark:
+        marker = Marker(Moving(), get_embedder("hash"), 0.5, turn=Turn(Seeing()))
+        [[one]] = marker.marked([seen("We moved to Oslo.", known=known)])
+        assert one.mark is not None
+        return one.mark
+
+    assert asked().worth == "fact" and asked().near == ()
+    assert asked("Moved the piano to the cellar.").worth == "fact"
+    changed = asked("We moved the piano to Oslo.", "Lives in Rome.")
+    assert (changed.worth, changed.near) == ("replace", ("f00001", "f00000"))
+
+
+def test_what_is_changed_is_a_matter_of_both_readers() -> None:
+    closes_N = np.array([0.02, 0.5, 0.98], np.float32)
+    low, high = Turn.joined(0.1, closes_N), Turn.joined(0.9, closes_N)
+    assert (np.diff(low) > 0).all() and (high > low).all() and low[0] < 0.5 < high[2]
+
+
+@pytest.mark.parametrize(
+    ("answer", "edits"),
+    [
+        ('+ preference: Loves tea. | "I love tea"', '+ preference: Loves tea. | "I love tea"'),
+        ('+ fact: Lives on Mars in a castle. | "I love tea"', '+ fact: Loves tea. | "I love tea"'),
+        ('+ fact: Loves tea. | "I live in Lyon"', '+ fact: Loves tea. | "I love tea."'),
+        ('+ preference?: Prefers warm drinks of tea. | "tea"', '+ preference?: Prefers warm drinks of tea. | "tea"'),
+        ('+ instruction: at dawn => bring nine elephants. | "tea"', '+ instruction: always => I love tea. | "tea"'),
+        ("=", "="),
+    ],
+)
+def test_what_a_model_words_is_held_to_what_was_said(answer: str, edits: str) -> None:
+    writer = Echo(answer)
+    [proposal] = policy_of(writer, Liking()).propose([seen("It rains. I love tea.")])
+    assert format_edits(proposal.edits) == edits
+    assert bool(proposal.problems) == (edits != answer)
 
 
 def test_what_a_sentence_calls_for_is_what_the_first_edit_does_that_quotes_of_it() -> None:
@@ -100,6 +215,7 @@ def test_what_a_sentence_calls_for_is_what_the_first_edit_does_that_quotes_of_it
         '- f2 | "I gave up skiing."\nx f3 | "Forget my age."'
     ).edits
     assert worths(chat, edits, sentences_of(chat)) == ["replace", "inferred", "none", "close", "forget"]
+    assert [len(own) for own in of_sentences(chat, edits, sentences_of(chat))] == [1, 1, 0, 1, 1]
 
 
 def test_marks_are_kept_with_the_adapter(tmp_path: Any) -> None:
@@ -115,5 +231,5 @@ def test_the_detector_that_ships_knows_plain_cases() -> None:
     worth = ["I'm allergic to peanuts.", "From now on always answer in French, please.", "I work as a nurse in Leeds."]
     not_worth = ["What is the capital of France?", "Thanks, that helped a lot!", "Translate this sentence, please."]
     for text, marked in [*((text, True) for text in worth), *((text, False) for text in not_worth)]:
-        [read] = marker.mark([seen(text)])
-        assert bool(read.marks) == marked, text
+        [read] = marker.marked([seen(text)])
+        assert bool(read) == marked, text

@@ -16,7 +16,7 @@ from agentmem.cli import app
 from agentmem.models.pairs import load_adapter
 from agentmem.policy import DEFAULT, Observation, load_trained
 from agentmem.policy.actions import actions_of
-from agentmem.policy.marks import WORTHS
+from agentmem.policy.base import WORTHS
 from agentmem.session import Message, Session
 from agentmem.train.judges import __main__ as judges
 from agentmem.train.judges import marks

@@ -137,7 +137,7 @@ def test_with_marks_a_chunk_without_any_is_no_turn(tokenizer):
     [group] = world.play([0], 2, random.Random(0))
     for one in group.trajectories:
         [step] = one.steps
-        assert "Keep: " in step.prompt and "moved to Porto" in step.prompt and one.reward == 1.0
+        assert "Keep as fact: " in step.prompt and "moved to Porto" in step.prompt and one.reward == 1.0
     nobody = Marker(Moving(), FakeEmbedder(), 0.5)
     quiet = history().model_copy(update={"sessions": history().sessions[:1]})
     world = Histories([quiet], recorder(tokenizer), Mix({"value_recall": 1.0}), chunk_tokens=20, marker=nobody)

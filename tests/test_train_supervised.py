@@ -40,7 +40,7 @@ from agentmem.train.dpo import _trainer, compared, dpo
 from agentmem.train.histories import EditExample, PairExample
 from agentmem.train.recipes import DPORecipe, SFTRecipe
 from agentmem.train.runs import policy_of, read_metrics
-from agentmem.train.sft import IGNORED, _Alike, _Padded, lessons, sft, taught
+from agentmem.train.sft import IGNORED, Lesson, _Alike, _Padded, lessons, sft, taught
 from agentmem.train.sft import _trainer as sft_trainer
 from agentmem.train.supervised import adapted, arguments, stop_of
 from tests.tiny_llama import END, SPECIAL, write_tiny_llama
@@ -415,19 +415,21 @@ class Worth:
         return np.stack([1 - worth_N, *([worth_N / 7] * 7)], 1)
 
 
-def test_a_marked_lesson_shows_what_edits_quote_and_sometimes_what_else_looks_like_it() -> None:
+def test_a_lesson_is_a_sentence_that_edits_quote_and_sometimes_another_that_looks_like_it() -> None:
     marker = Marker(Worth(), get_embedder("hash"), 0.5)
     chat = EditExample(
         user="una", edits=["="],  # type: ignore[arg-type]
         messages=(Message(role="user", content="Hi there. My sister moved to Oslo last year. What is it like?"),),
     )  # fmt: skip
     plain, all_of_them = lessons([LONG, chat], marker), lessons([LONG, chat], marker, distract=1.0)
-    assert [one.seen.marks for one in plain] == [("I moved to Oslo!", "keep it short from now on")]
-    assert [one.seen.marks for one in all_of_them] == [
-        ("Hi there.", "I moved to Oslo!", "keep it short from now on"), ("My sister moved to Oslo last year.",),
-    ]  # fmt: skip
-    asked = EDIT_LINES.prompt(plain[0].seen)[0][-1]["content"]
-    assert asked.endswith("Keep: I moved to Oslo!\nKeep: keep it short from now on\nEdits:")
+
+    def asked(some: list[Lesson]) -> list[tuple[str, int]]:
+        return [(one.seen.mark.text, len(one.edits)) for one in some if one.seen.mark]
+
+    assert asked(plain) == [("I moved to Oslo!", 1), ("keep it short from now on", 1)]
+    assert asked(all_of_them) == [*asked(plain), ("Hi there.", 0), ("My sister moved to Oslo last year.", 0)]
+    shown = [EDIT_LINES.prompt(one.seen)[0][-1]["content"].splitlines()[-2] for one in plain]
+    assert shown == ["Change: I moved to Oslo!", "Keep as instruction: keep it short from now on"]
 
 
 def test_the_loss_is_the_weighted_sum_over_the_learned_tokens(base: Path, tmp_path: Path) -> None:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from agentmem.memory import Memory, Value
 from agentmem.policy.edits import Edit
 from agentmem.session import Session
+
+Worth = Literal["none", "fact", "preference", "inferred", "instruction", "replace", "close", "forget"]
+WORTHS: tuple[Worth, ...] = get_args(Worth)
+"""What a sentence calls for: nothing, an addition of some kind, or a change of what is known."""
+
+
+class Mark(Value):
+    """A sentence of the user's that was found worth writing down (agentmem/policy/marks.py)."""
+
+    text: str
+    turn: int
+    worth: Worth
+    """What it calls for."""
+    near: tuple[str, ...] = ()
+    """Ids of the memories nearest to it, the nearest first."""
 
 
 class Observation(Value):
@@ -20,8 +35,8 @@ class Observation(Value):
     start: int = 0
     """First turn that is new; the ones before are context."""
     today: date
-    marks: tuple[str, ...] | None = None
-    """Sentences of the user's that were found worth writing down (agentmem/policy/marks.py); None: nobody looked."""
+    mark: Mark | None = None
+    """The sentence that the policy is asked of; None: of all that is new."""
 
 
 class Proposal(Value):

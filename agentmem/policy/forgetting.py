@@ -6,13 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agentmem.memory import words
 from agentmem.models.embed import Embedder
 from agentmem.models.judges import FORGETTING, Judge
 from agentmem.policy.edits import Edit
-from agentmem.policy.lines import LABELS
 from agentmem.relation import stem
 
 FORGET_AT = 0.3
@@ -23,6 +21,9 @@ PERHAPS = 0.2
 """The same where it would else mean none: its sentences would go from the conversations while the memory stayed."""
 JUDGED, NEARNESS, NEAR = 0.6, 8.0, 0.35
 """Weights of the judge's odds and of the cosine (beyond NEAR) in that probability."""
+
+SPEAKS_OF = 0.35
+"""Cosine from which on a request that shares a word with a sentence of the conversation means it."""
 
 _REQUEST = re.compile(
     r"^.{0,24}?\b(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|get rid of|don['’]?t|do not|stop"
@@ -66,12 +67,11 @@ _WEAK = set(
 )
 
 
-def asks_to_forget(quote: str, chance: NDArray[np.float32]) -> bool:
-    """Whether a sentence asks that something of the user be forgotten."""
+def asks_to_forget(quote: str, chance: float) -> bool:
+    """Whether a sentence asks that something of the user be forgotten; a reader gives it this chance."""
     if not worded_as_request(quote):
         return False
-    # said in so many words: no probability is asked
-    return _FORGET_MINE.search(quote) is not None or float(chance[LABELS.index("forget")]) >= FORGET_AT
+    return _FORGET_MINE.search(quote) is not None or chance >= FORGET_AT  # in so many words: no chance is asked
 
 
 def worded_as_request(quote: str) -> bool:
@@ -124,9 +124,18 @@ def meant(request: str, texts: Mapping[str, str], embedder: Embedder, judge: Jud
     return found
 
 
-def speaks_of_last(quote: str) -> bool:
-    """Whether a request means what was said just before it: "forget what I just said"."""
-    return _JUST.search(quote) is not None
+def speaks_of(request: str, said: str, turns: int, cosine: float) -> bool:
+    """Whether a request to forget means something that is said in the same conversation.
+
+    Args:
+        request: the sentence that asks.
+        said: another sentence.
+        turns: messages from that one to the request.
+        cosine: of both.
+    """
+    if _JUST.search(request):  # "forget what I just said"
+        return 0 <= turns <= 2
+    return bool(content(what(request)) & content(said)) and cosine >= SPEAKS_OF
 
 
 def content(text: str) -> set[str]:

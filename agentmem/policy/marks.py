@@ -7,30 +7,31 @@ every sentence of a conversation; a language model learns one decision a convers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.memory import full_text
 from agentmem.models.embed import Embedder, Remembering, get_embedder
-from agentmem.models.judges import Judge, shipped
+from agentmem.models.judges import Judge, Sight, shipped
 from agentmem.models.pairs import Pair
-from agentmem.policy.base import Observation
+from agentmem.policy.base import WORTHS, Mark, Observation, Worth
 from agentmem.policy.edits import Edit
-from agentmem.policy.lines import CONTEXT, context_of
+from agentmem.policy.forgetting import asks_to_forget, forget_edits, meant, speaks_of
+from agentmem.policy.lines import CONTEXT, LABELS, context_of
+from agentmem.policy.resolve import aliases_of
 from agentmem.policy.spans import is_play, statements
-
-Worth = Literal["none", "fact", "preference", "inferred", "instruction", "replace", "close", "forget"]
-WORTHS: tuple[Worth, ...] = get_args(Worth)
-"""What a sentence calls for: nothing, an addition of some kind, or a change of what is known."""
 
 KNOWN = 2
 """Memories that are read with a sentence: those nearest to it."""
 KNOWN_CHARS = 160
 CONTEXT_CHARS = 300
 SECOND = 0.3
+CHANGES = 0.5
+"""Probability of changing a memory from which on a sentence is taken to: one that is closed wrongly is worse than two
+that stand side by side, which a reader can tell apart by their days."""
 
 
 class Sentence(NamedTuple):
@@ -44,12 +45,83 @@ class Sentence(NamedTuple):
     """What was said before it."""
 
 
-class Mark(NamedTuple):
+class Reading(NamedTuple):
     """A sentence that was read."""
 
     sentence: Sentence
-    worth: float
-    """Probability that something is to be written down."""
+    near: tuple[str, ...]
+    """Ids of the memories that were read with it, the nearest first."""
+    chances: NDArray[np.float32]
+    """(WORTHS,): what it calls for."""
+    forget: float
+    """Probability of being a request to forget, by the reader who is surer of it."""
+
+    @property
+    def worth(self) -> float:
+        """Probability that something is to be written down."""
+        return 1 - float(self.chances[0])
+
+    def mark(self, worth: Worth | None = None) -> Mark:
+        """It as a policy is asked of it: as what it calls for, or as `worth`."""
+        return Mark(text=self.sentence.text, turn=self.sentence.turn, worth=worth or self.calls_for, near=self.near)
+
+    @property
+    def calls_for(self) -> Worth:
+        """The likeliest thing to write; a change only where there is something to be changed."""
+        if asks_to_forget(self.sentence.text, self.forget):
+            return "forget"
+        return self._likeliest(_ADDS + (_TURNS if self.near else ()))
+
+    @property
+    def adds(self) -> Worth:
+        """The likeliest thing to add."""
+        return self._likeliest(_ADDS)
+
+    @property
+    def change(self) -> float:
+        """Probability of changing something, if it is worth anything."""
+        own = sum(float(self.chances[WORTHS.index(worth)]) for worth in _TURNS)
+        return own / max(self.worth, 1e-6)
+
+    def _likeliest(self, possible: Sequence[Worth]) -> Worth:
+        return max(possible, key=lambda worth: self.chances[WORTHS.index(worth)])
+
+
+_ADDS: tuple[Worth, ...] = ("fact", "preference", "inferred", "instruction")
+_TURNS: tuple[Worth, ...] = ("replace", "close")
+
+
+class Turn:
+    """Whether a sentence changes a memory: what the detector makes of it, and what `Sight` sees of both, together.
+
+    A logistic regression over both log-odds, fitted by `python -m agentmem.train.judges.joins turn`, which also prints
+    what each part is worth alone.
+    """
+
+    DETECTOR, SIGHT, BIAS = 0.6, 0.4, -0.5
+
+    def __init__(self, sight: Sight) -> None:
+        self._sight = sight
+
+    def changes(self, reading: Reading, known: Sequence[str]) -> NDArray[np.float32]:
+        """(len(known),): probability that it changes each of these memories. Raises ModelError."""
+        return self.joined(reading.change, self._sight.closes(reading.sentence.text, known))
+
+    @staticmethod
+    def features(change: float, closes_N: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, 2): what the regression joins."""
+        return np.stack([np.full_like(closes_N, _log_odds(np.float32(change))), _log_odds(closes_N)], axis=1)
+
+    @classmethod
+    def joined(cls, change: float, closes_N: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N,) probabilities."""
+        logit_N = cls.features(change, closes_N) @ np.array([cls.DETECTOR, cls.SIGHT], np.float32) + cls.BIAS
+        return (1 / (1 + np.exp(-logit_N))).astype(np.float32)
+
+
+def _log_odds(chance: NDArray[np.float32] | np.float32) -> NDArray[np.float32]:
+    kept = np.clip(chance, 1e-3, 1 - 1e-3)
+    return np.log(kept / (1 - kept)).astype(np.float32)
 
 
 def sentences_of(observation: Observation) -> list[Sentence]:
@@ -70,14 +142,33 @@ def sentences_of(observation: Observation) -> list[Sentence]:
 
 def worths(observation: Observation, edits: Sequence[Edit], sentences: Sequence[Sentence]) -> list[Worth]:
     """What each of the sentences calls for, if these are the right edits: what the first does that quotes of it."""
-    quoted = [(turn, place, place + len(quote), edit) for edit in edits for quote in edit.quotes
-              for turn, message in enumerate(observation.session.messages)
-              if message.role == "user" and (place := message.content.find(quote)) >= 0]  # fmt: skip
-    found: list[Worth] = []
-    for one in sentences:
-        hits = (edit for turn, start, end, edit in quoted if turn == one.turn and start < one.end and one.start < end)
-        edit = next(hits, None)
-        found.append("none" if edit is None else _worth(edit))
+    found: list[Worth] = ["none"] * len(sentences)
+    for edit in reversed(edits):
+        for place in _quoted(observation, edit, sentences):
+            found[place] = _worth(edit)
+    return found
+
+
+def of_sentences(
+    observation: Observation, edits: Sequence[Edit], sentences: Sequence[Sentence]
+) -> list[tuple[Edit, ...]]:
+    """The edits by the sentence that each quotes first. One whose quotes are in no sentence is of none."""
+    found: list[list[Edit]] = [[] for _ in sentences]
+    for edit in edits:
+        if places := _quoted(observation, edit, sentences):
+            found[places[0]].append(edit)
+    return [tuple(own) for own in found]
+
+
+def _quoted(observation: Observation, edit: Edit, sentences: Sequence[Sentence]) -> list[int]:
+    """Places of the sentences that an edit quotes of, in the order of its quotes."""
+    found: list[int] = []
+    for quote in edit.quotes:
+        for turn, message in enumerate(observation.session.messages):
+            start = message.content.find(quote) if message.role == "user" else -1
+            if start >= 0:
+                found += [place for place, one in enumerate(sentences)
+                          if one.turn == turn and start < one.end and one.start < start + len(quote)]  # fmt: skip
     return found
 
 
@@ -90,20 +181,37 @@ def _worth(edit: Edit) -> Worth:
 _CHANGES: dict[str, Worth] = {"~": "replace", "-": "close", "x": "forget"}
 
 
-def pairs(
+def near(
     observations: Sequence[Observation], sentences: Sequence[Sequence[Sentence]], embedder: Embedder
-) -> list[list[Pair]]:
-    """What the detector reads of each observation: its sentences, with what is known near them and was said before."""
+) -> list[list[tuple[str, ...]]]:
+    """Of each sentence of each observation the ids of the memories nearest to it, at most KNOWN, the nearest first."""
     told = [[full_text(memory) for memory in observation.memories] for observation in observations]
     texts = list(dict.fromkeys([one.text for own in sentences for one in own] + [text for own in told for text in own]))
     vectors = dict(zip(texts, embedder.encode(texts), strict=True))
-    return [[(one.text, _beside(one, own, vectors)) for one in some]
-            for some, own in zip(sentences, told, strict=True)]  # fmt: skip
+
+    def nearest(sentence: Sentence, observation: Observation, own: Sequence[str]) -> tuple[str, ...]:
+        order = sorted(range(len(own)), key=lambda place: -float(vectors[own[place]] @ vectors[sentence.text]))
+        return tuple(observation.memories[place].id for place in order[:KNOWN])
+
+    return [[nearest(one, observation, own) for one in some]
+            for observation, some, own in zip(observations, sentences, told, strict=True)]  # fmt: skip
 
 
-def _beside(sentence: Sentence, known: Sequence[str], vectors: dict[str, NDArray[np.float32]]) -> str:
-    near = sorted(known, key=lambda text: -float(vectors[text] @ vectors[sentence.text]))[:KNOWN]
-    return f"{' '.join(near)[:KNOWN_CHARS] or 'nothing known'} / {sentence.context}".strip()
+def pairs(
+    observations: Sequence[Observation],
+    sentences: Sequence[Sequence[Sentence]],
+    nearest: Sequence[Sequence[tuple[str, ...]]],
+) -> list[list[Pair]]:
+    """What the detector reads of each observation: its sentences, with what is known near them and was said before."""
+    found: list[list[Pair]] = []
+    for observation, some, ids in zip(observations, sentences, nearest, strict=True):
+        texts = {memory.id: full_text(memory) for memory in observation.memories}
+        found.append([(one.text, _beside(one, [texts[id] for id in own])) for one, own in zip(some, ids, strict=True)])
+    return found
+
+
+def _beside(sentence: Sentence, known: Sequence[str]) -> str:
+    return f"{' '.join(known)[:KNOWN_CHARS] or 'nothing known'} / {sentence.context}".strip()
 
 
 class Marker:
@@ -113,40 +221,94 @@ class Marker:
         judge: (n, WORTHS) probabilities of `pairs`.
         embedder: finds the memories near a sentence.
         at: probability of being worth something from which on a sentence is marked.
-        second: a reader that isn't shown the memories, its first label "none" too. It errs otherwise: together they
+        second: a reader that isn't shown the memories, by LABELS. It errs otherwise: together they
             tell conversations apart with an AUC of .882, in place of .863 (`python -m agentmem.train.judges marks
             --look`).
+        forgetting: says which memories a request to forget means; None: none, only what the conversation says.
+        turn: says which memory a sentence changes; None: what the detector makes of the sentence alone decides.
         share: of the second reader in the mean of both log-odds.
     """
 
     def __init__(
-        self, judge: Judge, embedder: Embedder, at: float, second: Judge | None = None, share: float = SECOND
-    ) -> None:
-        self._judge, self._second, self._embedder, self.at, self._share = judge, second, embedder, at, share
+        self, judge: Judge, embedder: Embedder, at: float, second: Judge | None = None, forgetting: Judge | None = None,
+        turn: Turn | None = None, share: float = SECOND,
+    ) -> None:  # fmt: skip
+        self._judge, self._second, self._forgetting, self._share = judge, second, forgetting, share
+        self._turn = turn
+        self._embedder, self.at = embedder, at
 
-    def read(self, observations: Sequence[Observation], /) -> list[list[Mark]]:
-        """All sentences of each observation, in order, with what they are worth. Raises ModelError."""
+    def read(self, observations: Sequence[Observation], /) -> list[list[Reading]]:
+        """All sentences of each observation, in order, with what they call for. Raises ModelError."""
         sentences = [sentences_of(observation) for observation in observations]
-        found = [pair for own in pairs(observations, sentences, self._embedder) for pair in own]
-        odds = _odds(self._judge, found)
+        nearest = near(observations, sentences, self._embedder)
+        found = [pair for own in pairs(observations, sentences, nearest) for pair in own]
+        chances = self._judge.probabilities(found)
+        forget = chances[:, WORTHS.index("forget")]
         if self._second is not None:
             alone = [(one.text, one.context[-CONTEXT:]) for own in sentences for one in own]
-            odds = (1 - self._share) * odds + self._share * _odds(self._second, alone)
-        worth = iter((1 / (1 + np.exp(-odds))).tolist())
-        return [[Mark(sentence, next(worth)) for sentence in own] for own in sentences]
+            second = self._second.probabilities(alone)
+            chances = _joined(chances, second, self._share)
+            forget = np.maximum(forget, second[:, LABELS.index("forget")])
+        rows = zip(chances, forget.tolist(), strict=True)
+        return [[Reading(*one, *next(rows)) for one in zip(some, ids, strict=True)]
+                for some, ids in zip(sentences, nearest, strict=True)]  # fmt: skip
 
-    def mark(self, observations: Sequence[Observation], /) -> list[Observation]:
-        """The observations with their marks, as a policy is shown them."""
-        marks = [tuple(one.sentence.text for one in own if one.worth >= self.at) for own in self.read(observations)]
-        return [one.model_copy(update={"marks": own}) for one, own in zip(observations, marks, strict=True)]
+    def marked(self, observations: Sequence[Observation], /) -> list[list[Observation]]:
+        """Of each observation one for every marked sentence, as a policy is shown it; none where nothing is.
+
+        What the user asks to forget in the same breath is not marked.
+        """
+        return [[whole.model_copy(update={"mark": one}) for one in self._kept(whole, own)]
+                for whole, own in zip(observations, self.read(observations), strict=True)]  # fmt: skip
+
+    def _kept(self, whole: Observation, read: Sequence[Reading]) -> list[Mark]:
+        told = {memory.id: full_text(memory) for memory in whole.memories}
+        marks = [self._mark(one, told) for one in read if one.worth >= self.at or one.calls_for == "forget"]
+        requests = [mark for mark in marks if mark.worth == "forget"]
+        return [mark for mark in marks if mark in requests or not any(self._means(one, mark) for one in requests)]
+
+    def _mark(self, reading: Reading, told: Mapping[str, str]) -> Mark:
+        """It as what it calls for; as an addition where it isn't plain what it changes."""
+        mark = reading.mark()
+        if self._turn is None or mark.worth not in _TURNS:
+            return mark
+        chances = self._turn.changes(reading, [told[id] for id in mark.near])
+        if chances.max() < CHANGES:
+            return reading.mark(reading.adds)
+        order = sorted(range(len(mark.near)), key=lambda place: -chances[place])
+        return mark.model_copy(update={"near": tuple(mark.near[place] for place in order)})
+
+    def _means(self, request: Mark, mark: Mark) -> bool:
+        cosine = float(np.prod(self._embedder.encode([request.text, mark.text]), axis=0).sum())
+        return speaks_of(request.text, mark.text, request.turn - mark.turn, cosine)
+
+    def forgets(self, seen: Observation, /) -> list[Edit]:
+        """What a marked request to forget comes to. Raises ModelError."""
+        mark, texts = seen.mark, {}
+        if mark is None:
+            return []
+        if self._forgetting is not None:
+            by_id = {memory.id: full_text(memory) for memory in seen.memories}
+            texts = {alias: by_id[id] for alias, id in aliases_of(seen).items()}
+            return forget_edits(mark.text, meant(mark.text, texts, self._embedder, self._forgetting))
+        return forget_edits(mark.text, [])
 
 
-def _odds(judge: Judge, found: Sequence[Pair]) -> NDArray[np.float32]:
+def _joined(first: NDArray[np.float32], second: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+    """(n, WORTHS): what the first says of the labels but "none"; of that one the mean of both log-odds."""
+    odds = (1 - share) * _odds(first) + share * _odds(second)
+    worth = 1 / (1 + np.exp(-odds))
+    rest = first[:, 1:] / np.maximum(first[:, 1:].sum(1, keepdims=True), 1e-9)
+    return np.concatenate([1 - worth[:, None], worth[:, None] * rest], axis=1, dtype=np.float32)
+
+
+def _odds(chances: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n,) log-odds of anything but the first label."""
-    none = np.clip(judge.probabilities(found)[:, 0], 1e-4, 1 - 1e-4)
+    none = np.clip(chances[:, 0], 1e-4, 1 - 1e-4)
     return np.log(1 - none) - np.log(none)
 
 
 def shipped_marker(at: float) -> Marker:
     """The detector that ships; its weights are loaded when it first reads something."""
-    return Marker(shipped("marks"), Remembering(get_embedder("minilm")), at, shipped("lines"))
+    return Marker(shipped("marks"), Remembering(get_embedder("minilm")), at, shipped("lines"),
+                  shipped("forgetting"), Turn(Sight.shipped()))  # fmt: skip

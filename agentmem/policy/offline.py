@@ -19,7 +19,7 @@ from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.choices import choice
 from agentmem.policy.classify import Classifier, classifier_for
 from agentmem.policy.edits import Edit, format_edits
-from agentmem.policy.forgetting import TO_FORGET, asks_to_forget, content, forget_edits, meant, speaks_of_last, what
+from agentmem.policy.forgetting import TO_FORGET, asks_to_forget, content, forget_edits, meant, speaks_of
 from agentmem.policy.lines import LABELS, Label, context_of
 from agentmem.policy.resolve import aliases_of
 from agentmem.policy.spans import clauses, is_play, statements
@@ -208,7 +208,9 @@ class OfflinePolicy:
     ) -> Proposal:
         chosen = _choices(observation)
         asked = [
-            number for number, unit in enumerate(units) if unit.whole and asks_to_forget(unit.quote, chances[number])
+            number
+            for number, unit in enumerate(units)
+            if unit.whole and asks_to_forget(unit.quote, float(chances[number][LABELS.index("forget")]))
         ]
         requests = {(units[row].turn, units[row].sentence) for row in asked}
         findings = [
@@ -399,7 +401,5 @@ def _match(text: str, vector: NDArray[np.float32], known: Sequence[tuple[str, st
 
 def _speaks_of(request: _Unit, vector: NDArray[np.float32], finding: _Finding, vectors: NDArray[np.float32]) -> bool:
     """Whether a request to forget means something said in this very conversation."""
-    if speaks_of_last(request.quote):
-        return request.turn - 2 <= finding.turn <= request.turn
-    shared = content(what(request.quote)) & content(finding.quote)
-    return bool(shared) and float(vector @ vectors[finding.row]) >= 0.35
+    cosine = float(vector @ vectors[finding.row])
+    return speaks_of(request.quote, finding.quote, request.turn - finding.turn, cosine)

@@ -26,10 +26,9 @@ from agentmem.memory import (
     one_line,
     words,
 )
-from agentmem.policy.base import Observation
+from agentmem.policy.base import Mark, Observation, Worth
 from agentmem.policy.edits import Edit, format_edit
 from agentmem.route import count_tokens
-from agentmem.session import Message
 from agentmem.store import Refusal
 
 STATED, INFERRED = 0.95, 0.7
@@ -38,6 +37,9 @@ choice or a complaint is right about two times in three."""
 
 MEMORY_TOKENS = 1500
 """Above this size a policy is shown the memories that share most words with the new messages."""
+
+MARK_CHARS = 300
+"""Of a user's message that are read before and after a marked sentence."""
 
 ASSISTANT_CHARS = 600
 """A longer assistant turn is shown without its middle: it is context, never evidence."""
@@ -58,37 +60,54 @@ def aliases_of(observation: Observation) -> dict[str, str]:
 
 
 def render_observation(observation: Observation) -> tuple[str, dict[str, str]]:
-    """What a policy reads, and the aliases it may use: the memory in short form, then the new messages."""
-    shown = shown_memories(observation)
+    """What a policy reads, and the aliases it may use: the memory in short form, then the new messages.
+
+    Of a mark it reads what stands near: its message after the one before, and the memories nearest to it.
+    """
+    mark = observation.mark
+    shown = shown_memories(observation) if mark is None else _near(observation, mark)
     lines = [f"{alias}: {full_text(memory)}" for alias, memory in shown.items()]
-    if len(shown) < len(observation.memories):
+    if mark is None and len(shown) < len(observation.memories):
         lines.append(f"({len(observation.memories) - len(shown)} more are not shown)")
     head = "Memory:\n" + ("\n".join(lines) or "(empty)") + "\n\n"
-    marks = "".join(f"\nKeep: {' '.join(mark.split())}" for mark in observation.marks or ())
-    return head + conversation(observation) + marks, {alias: memory.id for alias, memory in shown.items()}
+    asked = "" if mark is None else f"\n{_ASKED[mark.worth]}: {' '.join(mark.text.split())}"
+    return head + conversation(observation) + asked, {alias: memory.id for alias, memory in shown.items()}
+
+
+_ASKED: dict[Worth, str] = {"none": "Keep", "fact": "Keep as fact", "preference": "Keep as preference",
+                            "inferred": "Keep as preference?", "instruction": "Keep as instruction",
+                            "replace": "Change", "close": "Close", "forget": "Forget"}  # fmt: skip
 
 
 def conversation(observation: Observation) -> str:
-    """The new messages as a policy reads them, after the one before them for context.
-
-    Where sentences were marked, these are the messages with a mark, each after the one before it.
-    """
-    first = max(observation.start - 1, 0)
+    """The new messages as a policy reads them, after the one before them for context."""
+    mark = observation.mark
+    first = max((observation.start if mark is None else mark.turn) - 1, 0)
     day = observation.session.date or observation.today
     lines = [f"Conversation of {day.isoformat()}:"]
-    for message in _near_marks(observation) or observation.session.messages[first:]:
+    for message in observation.session.messages[first : None if mark is None else mark.turn + 1]:
         said = message.content
         if message.role != "user" and len(said) > ASSISTANT_CHARS:
             said = said[: ASSISTANT_CHARS // 2] + " […] " + said[-ASSISTANT_CHARS // 2 :]
+        if mark is not None and message.role == "user":
+            said = _around(mark.text, said)
         lines.append(f"{message.role}: {said}")
     return "\n".join(lines)
 
 
-def _near_marks(observation: Observation) -> list[Message]:
-    messages = observation.session.messages
-    marked = [turn for turn, message in enumerate(messages) if turn >= observation.start and message.role == "user"
-              and any(mark in message.content for mark in observation.marks or ())]  # fmt: skip
-    return [messages[turn] for turn in sorted({*marked, *(turn - 1 for turn in marked if turn)})]
+def _around(text: str, said: str) -> str:
+    """What a user says near a marked sentence; of another message the end."""
+    place = said.find(text)
+    start, end = (place, place + len(text)) if place >= 0 else (len(said), len(said))
+    first, last = max(0, start - MARK_CHARS), min(len(said), end + MARK_CHARS)
+    first = 0 if first == 0 else said.find(" ", first, start) + 1 or first
+    last = len(said) if last == len(said) else max(said.rfind(" ", end, last), end)
+    return ("[…] " if first else "") + said[first:last] + (" […]" if last < len(said) else "")
+
+
+def _near(observation: Observation, mark: Mark) -> dict[str, Memory]:
+    by_id = {memory.id: memory for memory in observation.memories}
+    return {alias: by_id[id] for alias, id in aliases_of(observation).items() if id in mark.near}
 
 
 def shown_memories(observation: Observation, tokens: int = MEMORY_TOKENS) -> dict[str, Memory]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agentmem.policy.actions import EDITS, Actions, actions_of
 from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.marks import Marker, shipped_marker
+from agentmem.policy.mending import distinct, mended
 from agentmem.policy.pieces import joined, pieces
 
 CHUNK_TOKENS = 1000
@@ -31,16 +32,27 @@ class Writer(Protocol):
         ...
 
 
+class Question(NamedTuple):
+    """What the model is asked of an observation."""
+
+    place: int
+    """Of the observation."""
+    seen: Observation
+    """The part of it that is asked of."""
+    messages: list[dict[str, str]]
+    aliases: list[str]
+
+
 class TrainedPolicy:
-    """Asks a fine-tuned model once: all pieces of all observations are one batch.
+    """Asks a fine-tuned model once: all questions of all observations are one batch.
 
     Args:
         writer: the model.
         name: for the journal.
         chunk_tokens: new messages of one prompt, at most; a longer conversation is read piece by piece.
         actions: what the model writes, and how it is asked for it.
-        marker: finds the sentences that the model is asked of; where there are none it isn't asked. None: the model
-            reads all.
+        marker: finds the sentences that the model is asked of, each by itself. What it words is held to what was said
+            (agentmem/policy/mending.py), and requests to forget are carried out without it. None: it reads all.
     """
 
     def __init__(
@@ -60,17 +72,44 @@ class TrainedPolicy:
 
     def propose(self, observations: Sequence[Observation], /) -> list[Proposal]:
         """One proposal an observation. An answer that cannot be read is a problem of its proposal, no error."""
+        questions, proposals = self.ask(observations)
+        answers = self._writer.write([one.messages for one in questions], [one.aliases for one in questions])
+        for question, answer in zip(questions, answers, strict=True):
+            proposals[question.place] = joined(proposals[question.place], self.read(question, answer))
+        return [together(proposal) for proposal in proposals]
+
+    def ask(self, observations: Sequence[Observation], /) -> tuple[list[Question], list[Proposal]]:
+        """What the model is to be asked, and what is proposed of each observation without it."""
         parts = [(place, piece) for place, whole in enumerate(observations)
                  for piece in pieces(whole, self._chunk_tokens)]  # fmt: skip
-        if self._marker is not None:
-            seen = self._marker.mark([piece for _, piece in parts])
-            parts = [(place, piece) for (place, _), piece in zip(parts, seen, strict=True) if piece.marks]
-        asked = [self.actions.prompt(piece) for _, piece in parts]
-        answers = self._writer.write([messages for messages, _ in asked], [names for _, names in asked])
         proposals = [Proposal() for _ in observations]
-        for (place, piece), answer, (_, names) in zip(parts, answers, asked, strict=True):
-            proposals[place] = joined(proposals[place], self.actions.read(answer, piece, names))
-        return proposals
+        if self._marker is not None:
+            marked = self._marker.marked([piece for _, piece in parts])
+            parts = [(place, seen) for (place, _), own in zip(parts, marked, strict=True) for seen in own]
+            for place, seen in parts:
+                if _to_forget(seen):
+                    proposals[place] = joined(proposals[place], Proposal(edits=tuple(self._marker.forgets(seen))))
+            parts = [(place, seen) for place, seen in parts if not _to_forget(seen)]
+        return [Question(place, seen, *self.actions.prompt(seen)) for place, seen in parts], proposals
+
+    def read(self, question: Question, answer: str, /) -> Proposal:
+        """An answer as edits. What a marked sentence does not say is mended, and a problem of the proposal."""
+        found = self.actions.read(answer, question.seen, question.aliases)
+        mark = question.seen.mark
+        if mark is None:
+            return found
+        own = [mended(edit, question.seen, mark) for edit in found.edits]
+        problems = (*found.problems, *(problem for _, problem in own if problem))
+        return found.model_copy(update={"edits": tuple(edit for edit, _ in own), "problems": problems})
+
+
+def _to_forget(seen: Observation) -> bool:
+    return seen.mark is not None and seen.mark.worth == "forget"
+
+
+def together(proposal: Proposal) -> Proposal:
+    """A proposal without edits that do the same: sentences that stand together are often asked of with one outcome."""
+    return proposal.model_copy(update={"edits": distinct(proposal.edits)})
 
 
 def load_trained(folder: Path, *, cache: Path | None = None, device: str | None = None) -> TrainedPolicy:

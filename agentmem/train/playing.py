@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -20,8 +20,9 @@ from agentmem.models.sampling import answer_text, prompt_ids
 from agentmem.policy import Observation, Proposal, TrainedPolicy
 from agentmem.policy.actions import EDITS, Actions
 from agentmem.policy.marks import Marker
+from agentmem.policy.pieces import joined
 from agentmem.policy.resolve import to_ops
-from agentmem.policy.trained import CHUNK_TOKENS
+from agentmem.policy.trained import CHUNK_TOKENS, together
 from agentmem.reconcile import carry_out, reconcile
 from agentmem.route import count_tokens
 from agentmem.train.answerers import Answerer
@@ -123,10 +124,10 @@ class Histories:
         chunk_tokens: int = CHUNK_TOKENS,
         marker: Marker | None = None,
     ) -> None:
-        self.histories, self._marker = histories, marker
+        self.histories = histories
         self._recorder, self._rewards, self._answerer, self._embedder = recorder, rewards, answerer, embedder
         self._judge = judge
-        self._policy = TrainedPolicy(recorder, chunk_tokens=_WHOLE, actions=recorder.actions)
+        self._policy = TrainedPolicy(recorder, chunk_tokens=_WHOLE, actions=recorder.actions, marker=marker)
         self._budget = recorder.actions.memory_tokens or BUDGET
         self._chunks = [chunks(history, chunk_tokens) for history in histories]
 
@@ -148,18 +149,19 @@ class Histories:
                 for place, start in zip(places, starts, strict=True)]  # fmt: skip
 
     def _read(self, reading: Sequence[_Play], turn: int) -> None:
-        """Let the policy read the chunk of this turn, in which it may have nothing to say."""
+        """Let the policy read the chunk of this turn. Of one in which nothing is marked it isn't asked."""
         observations = [play.observation(turn) for play in reading]
-        if self._marker is not None:
-            observations = self._marker.mark(observations)
-        asked = [(play, seen) for play, seen in zip(reading, observations, strict=True) if seen.marks != ()]
-        if not asked:
-            return
-        proposals = self._policy.propose([seen for _, seen in asked])
-        for (play, seen), proposal, step in zip(asked, proposals, self._recorder.steps, strict=True):
-            self._take(play, seen, proposal, step)
+        questions, proposals = self._policy.ask(observations)
+        if questions:
+            answers = self._recorder.write([one.messages for one in questions], [one.aliases for one in questions])
+            for question, answer, step in zip(questions, answers, self._recorder.steps, strict=True):
+                own = self._policy.read(question, answer)
+                proposals[question.place] = joined(proposals[question.place], own)
+                reading[question.place].steps.append(replace(step, notes=own.problems))
+        for play, seen, proposal in zip(reading, observations, proposals, strict=True):
+            self._take(play, seen, together(proposal))
 
-    def _take(self, play: _Play, seen: Observation, proposal: Proposal, step: Step) -> None:
+    def _take(self, play: _Play, seen: Observation, proposal: Proposal) -> None:
         """Carry out what was proposed, as far as it is admitted."""
         ops, refused = to_ops(proposal.edits, seen, rng=play.rng)
         play.edits += len(proposal.edits)
@@ -170,8 +172,9 @@ class Histories:
             refused = [*refused, *more]
         for op in ops:
             carry_out(op, play.known)
-        notes = [*proposal.problems, *(refusal.reason for refusal in refused)]
-        play.steps.append(Step(step.prompt_ids, step.ids, step.prompt, step.text, notes))
+        if play.steps and refused:
+            last = play.steps[-1]
+            play.steps[-1] = replace(last, notes=[*last.notes, *(refusal.reason for refusal in refused)])
 
     def _ended(self, play: _Play) -> Ended:
         return Ended(play.asked, tuple(play.known.values()), len(play.chunks), play.edits, play.unreadable,

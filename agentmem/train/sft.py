@@ -23,9 +23,10 @@ from agentmem.models.likelihood import load_causal
 from agentmem.models.sampling import prompt_ids
 from agentmem.policy import Observation
 from agentmem.policy.actions import EDITS, Actions
+from agentmem.policy.base import Mark
 from agentmem.policy.edits import Edit
-from agentmem.policy.marks import Mark, Marker, shipped_marker, worths
-from agentmem.policy.resolve import aliases_of
+from agentmem.policy.marks import KNOWN, Marker, Reading, of_sentences, shipped_marker, worths
+from agentmem.policy.resolve import aliases_of, conversation
 from agentmem.session import Session
 from agentmem.train.histories import EditExample
 from agentmem.train.recipes import SFTRecipe
@@ -93,27 +94,45 @@ def lessons(
 
     Args:
         examples: to learn or to measure.
-        marker: of a policy that is asked of marked sentences alone: those that edits quote are marked, and examples
-            without a mark left out.
-        distract: share of the examples in which the likeliest of the other sentences is marked as well.
+        marker: of a policy that is asked of marked sentences, each by itself: a lesson is a sentence that edits quote.
+        distract: share of the examples in which the likeliest of the other sentences is one, too, without edits.
         seed: of which these are.
     """
     found = [Lesson(*observed(example), example.split) for example in examples]
     if marker is None:
         return found
     rng = random.Random(f"{seed}/marks")
-    marked = [one._replace(seen=one.seen.model_copy(update={"marks": _marks(one, read, rng.random() < distract)}))
-              for one, read in zip(found, marker.read([one.seen for one in found]), strict=True)]  # fmt: skip
-    return [one for one in marked if one.seen.marks]
+    return [part for one, read in zip(found, marker.read([one.seen for one in found]), strict=True)
+            for part in _apart(one, read, rng.random() < distract)]  # fmt: skip
 
 
-def _marks(lesson: Lesson, read: Sequence[Mark], distracted: bool) -> tuple[str, ...]:
-    worth = worths(lesson.seen, lesson.edits, [mark.sentence for mark in read])
-    kept = {place for place, label in enumerate(worth) if label != "none"}
-    others = [place for place in range(len(read)) if place not in kept]
+def _apart(lesson: Lesson, read: Sequence[Reading], distracted: bool) -> Iterator[Lesson]:
+    """One lesson a sentence. Requests to forget are none: they are carried out without the model."""
+    said = [one.sentence for one in read]
+    worth = worths(lesson.seen, lesson.edits, said)
+    for one, label, edits in zip(read, worth, of_sentences(lesson.seen, lesson.edits, said), strict=True):
+        if kept := [edit for edit in edits if edit.sign != "x"]:
+            seen = lesson.seen.model_copy(update={"mark": _with_targets(one.mark(label), kept, lesson.seen)})
+            yield Lesson(seen, [_shown_quotes(edit, seen) for edit in kept], lesson.split)
+    others = [one for one, label in zip(read, worth, strict=True) if label == "none" and one.calls_for != "forget"]
     if distracted and others:
-        kept.add(max(others, key=lambda place: read[place].worth))
-    return tuple(read[place].sentence.text for place in sorted(kept))
+        likeliest = max(others, key=lambda one: one.worth)
+        yield Lesson(lesson.seen.model_copy(update={"mark": likeliest.mark()}), [], lesson.split)
+
+
+def _with_targets(mark: Mark, edits: Sequence[Edit], seen: Observation) -> Mark:
+    """The mark with the memories that the edits change among those near it."""
+    names = aliases_of(seen)
+    targets = [names[alias] for edit in edits for alias in edit.aliases]
+    near = tuple(dict.fromkeys([*targets, *mark.near]))[: max(KNOWN, len(set(targets)))]
+    return mark.model_copy(update={"near": near})
+
+
+def _shown_quotes(edit: Edit, seen: Observation) -> Edit:
+    """The edit with those of its quotes that the policy is shown; all, where it is shown none as a whole."""
+    shown = conversation(seen)
+    quotes = tuple(quote for quote in edit.quotes if quote in shown)
+    return edit.model_copy(update={"quotes": quotes or edit.quotes[:1]})
 
 
 def taught(lesson: Lesson, tokenizer: Any, stop: int, actions: Actions = EDITS, decisive: float = 1.0) -> Taught:

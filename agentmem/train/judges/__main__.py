@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from agentmem.models.embed import Remembering, get_embedder
 from agentmem.models.judges import ADAPTERS, APPLICABILITY, ELICITATION, FORGETTING, RELATIONS
 from agentmem.models.pairs import PairModel, SlotEncoder, save_adapter
+from agentmem.policy.base import WORTHS
 from agentmem.policy.lines import LABELS
-from agentmem.policy.marks import WORTHS
 from agentmem.train.judges import applicability, lines, marks, relations, requests, slots
 from agentmem.train.judges.pairs import Example, Recipe, Watch, fit
 from agentmem.train.judges.records import digest

@@ -14,10 +14,14 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from agentmem.memory import full_text
 from agentmem.models.embed import Remembering, get_embedder
 from agentmem.models.judges import APPLICABILITY, RELATIONS, Bearing, Sight, shipped, shipped_slots
 from agentmem.models.pairs import Pair
+from agentmem.policy.marks import Turn, of_sentences, shipped_marker
+from agentmem.policy.resolve import aliases_of
 from agentmem.train.judges import applicability, relations
+from agentmem.train.judges.marks import held_out_dialogues
 from agentmem.train.judges.records import held_out, records
 
 LEVELS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -25,6 +29,8 @@ OTHERS = 2
 """Old memories of other people for each closing statement: a real memory is mostly about other things."""
 STRANGERS = 1500
 """Requests with an instruction of another domain."""
+NEARLY = 0.4
+"""Probability of being worth something from which on sentences are looked at for what they change."""
 
 
 def sight(rng: random.Random) -> None:
@@ -66,6 +72,30 @@ def bearing(rng: random.Random) -> None:
         print(f"  {label} (of the others) at " + _levels(model.predict_proba(seen_N4)[:, place], gold_N == place))
 
 
+def turn(rng: random.Random) -> None:
+    """The regression of `Turn`, on dialogues: of a sentence and the memories nearest to it, which it changes."""
+    from agentmem.train.sft import observed
+
+    sight, marker = Sight.shipped(), shipped_marker(0.5)
+    shown = [observed(example) for example in held_out_dialogues()]
+    rows: list[NDArray[np.float32]] = []
+    gold: list[bool] = []
+    for (seen, edits), own in zip(shown, marker.read([seen for seen, _ in shown]), strict=True):
+        texts, ids = {memory.id: full_text(memory) for memory in seen.memories}, aliases_of(seen)
+        for reading, wanted in zip(own, of_sentences(seen, edits, [one.sentence for one in own]), strict=True):
+            if reading.worth >= NEARLY and reading.near:
+                targets = {ids[alias] for edit in wanted if edit.sign in "~-" for alias in edit.aliases}
+                closes_N = sight.closes(reading.sentence.text, [texts[id] for id in reading.near])
+                rows.append(Turn.features(reading.change, closes_N))
+                gold += [id in targets for id in reading.near]
+    seen_N2, gold_N = np.concatenate(rows), np.array(gold)
+    for part, columns in {"detector alone": [0], "sight alone": [1], "joined": [0, 1]}.items():
+        model = _fitted(seen_N2[:, columns], gold_N)
+        found_N = model.predict_proba(seen_N2[:, columns])[:, 1]
+        print(f"{part}: weights {model.coef_.round(2).tolist()}, bias {model.intercept_.round(2).tolist()}")
+        print("  changes (of the others) at " + _levels(found_N, gold_N))
+
+
 def _fitted(seen_NF: NDArray[np.float32], gold_N: NDArray[np.generic]):  # noqa: ANN202  the library has no types
     from sklearn.linear_model import LogisticRegression
 
@@ -77,7 +107,7 @@ def _levels(found_N: NDArray[np.float64], gold_N: NDArray[np.bool_], levels: Seq
                      for level in levels)  # fmt: skip
 
 
-JOINS = {"sight": sight, "bearing": bearing}
+JOINS = {"sight": sight, "bearing": bearing, "turn": turn}
 
 
 def main(name: Annotated[str, typer.Argument(help=", ".join(JOINS))], seed: int = 0) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from agentmem.models.embed import Embedder
 from agentmem.models.judges import Judge, shipped
-from agentmem.policy.marks import WORTHS, Marker, pairs, sentences_of, worths
+from agentmem.policy.base import WORTHS
+from agentmem.policy.marks import Marker, near, pairs, sentences_of, worths
 from agentmem.train.histories import EditExample
 from agentmem.train.judges.lines import kind_of
 from agentmem.train.judges.pairs import Example
@@ -36,7 +37,8 @@ def examples(rng: random.Random, embedder: Embedder) -> list[Example]:
         own.append(observed(example))
         families.append(family)
     said = [sentences_of(seen) for seen, _ in own]
-    read = pairs([seen for seen, _ in own], said, embedder)
+    shown = [seen for seen, _ in own]
+    read = pairs(shown, said, near(shown, said, embedder))
     return [Example(pair, WORTHS.index(label), family)
             for family, (seen, edits), sentences, some in zip(families, own, said, read, strict=True)
             for pair, label in zip(some, worths(seen, edits, sentences), strict=True)]  # fmt: skip
@@ -51,8 +53,7 @@ def told_apart(judge: Judge, embedder: Embedder) -> str:
 
     from agentmem.train.sft import observed
 
-    rows = [row for row in records("dialogues") if row.get("split") != "test" and held_out(row["family"])]
-    shown = [observed(_example(row)) for row in rows]
+    shown = [observed(example) for example in held_out_dialogues()]
     other = shipped("lines")
     readers = {"lines": Marker(judge, embedder, 0.5, other, share=1.0), "marks": Marker(judge, embedder, 0.5),
                "both": Marker(judge, embedder, 0.5, other)}  # fmt: skip
@@ -68,6 +69,12 @@ def told_apart(judge: Judge, embedder: Embedder) -> str:
         lines.append(f"{name}: AUC of {len(best)} dialogues {of_dialogues:.3f}, of their {len(labels)} sentences "
                      f"{of_sentences:.3f}")  # fmt: skip
     return "\n".join(lines)
+
+
+def held_out_dialogues() -> list[EditExample]:
+    """Those that the judge was not fitted to and that are no test."""
+    rows = (row for row in records("dialogues") if row.get("split") != "test" and held_out(row["family"]))
+    return [_example(row) for row in rows]
 
 
 def _example(row: dict[str, Any]) -> EditExample:

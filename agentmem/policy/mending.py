@@ -1,0 +1,73 @@
+"""What a small model wrote of a marked sentence, held to what the user said: it words, it does not invent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentmem.memory import full_text, words
+from agentmem.policy.base import Mark, Observation
+from agentmem.policy.edits import Edit
+from agentmem.policy.forgetting import content
+from agentmem.policy.resolve import conversation, find_evidence
+from agentmem.policy.wording import memory_text, when_and_text
+
+SUPPORTED = 0.5
+"""Share of a text's content words from which on the conversation supports it. Of the authored edits that say what was
+said 98 % have it; of concluded ones, which name a taste in words of their own, one such word has to do."""
+NEW = 1
+"""Content words that a text may have of its own all the same."""
+SAME = 0.8
+"""Share of the content words that two texts have in common from which on they say the same."""
+
+
+def mended(edit: Edit, seen: Observation, mark: Mark) -> tuple[Edit, str]:
+    """An edit as it can stand, and what was wrong with it, if anything was.
+
+    Where its quotes aren't the user's words, the marked sentence is the evidence; where its text says what nobody said,
+    the sentence itself is the text, as the offline policy words it.
+    """
+    problem = ""
+    quotes = tuple(quote for quote in edit.quotes if _said(quote, seen))
+    if not quotes:
+        quotes, problem = (mark.text,), f"quotes what was not said: {' / '.join(edit.quotes)}"
+    if edit.text and not supported(edit, seen):
+        problem = f"says what was not said: {edit.text}"
+        instruction = edit.kind == "instruction" or (edit.sign == "~" and edit.aliases[0].startswith("i"))
+        when, text = when_and_text(mark.text) if instruction else (None, memory_text(mark.text))
+        edit = edit.model_copy(update={"when": when, "text": text})
+    return edit.model_copy(update={"quotes": quotes}), problem
+
+
+def _said(quote: str, seen: Observation) -> bool:
+    try:
+        find_evidence(quote, seen)
+    except ValueError:
+        return False
+    return True
+
+
+def supported(edit: Edit, seen: Observation) -> bool:
+    """Whether its text says little that is neither in what the policy was shown of the conversation nor known."""
+    own = content(f"{edit.when or ''} {edit.text}")
+    told = content(conversation(seen) + " " + " ".join(full_text(memory) for memory in seen.memories))
+    if edit.inferred:
+        return bool(own & told)
+    return len(own - told) <= NEW or len(own & told) >= SUPPORTED * len(own)
+
+
+def distinct(edits: Sequence[Edit]) -> tuple[Edit, ...]:
+    """Without those that do what an earlier one does: the same sign and targets, and nearly the same words."""
+    kept: list[Edit] = []
+    for edit in edits:
+        if not any(_alike(edit, other) for other in kept):
+            kept.append(edit)
+    return tuple(kept)
+
+
+def _alike(one: Edit, other: Edit) -> bool:
+    if one.sign != other.sign or one.aliases != other.aliases:
+        return False
+    if one.sign in "-x":
+        return bool(one.aliases) or one.quotes == other.quotes
+    first, second = (set(words(f"{edit.when or ''} {edit.text}")) for edit in (one, other))
+    return len(first & second) >= SAME * max(1, min(len(first), len(second)))
