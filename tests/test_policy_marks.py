@@ -16,7 +16,7 @@ from agentmem.policy import Observation, TrainedPolicy
 from agentmem.policy.actions import EditLines, actions_of, get_actions, keep_actions
 from agentmem.policy.base import WORTHS, Mark
 from agentmem.policy.edits import format_edits, parse_edits
-from agentmem.policy.marks import Marker, Turn, near, of_sentences, pairs, sentences_of, shipped_marker, worths
+from agentmem.policy.marks import Marker, Turn, beside, of_sentences, pairs, sentences_of, shipped_marker, worths
 from agentmem.policy.resolve import render_observation
 from agentmem.session import Message, Session
 
@@ -68,13 +68,12 @@ def test_sentences_are_those_of_new_user_messages_without_code_and_fiction() -> 
 def test_a_sentence_is_read_with_the_memories_near_it_and_what_came_before() -> None:
     known = ["Drinks tea in the morning.", "Owns a red bicycle.", "Drinks tea at night."]
     chat = seen("A green one?", "Why not.", "I drink tea now.", known=known, start=2)
-    said_in = [sentences_of(chat)]
-    [[ids]] = nearest = near([chat], said_in, get_embedder("hash"))
-    assert set(ids) == {"f00000", "f00002"}
-    [[(said, beside)]] = pairs([chat], said_in, nearest)
-    assert said == "I drink tea now."
-    assert "tea in the morning" in beside and "tea at night" in beside and "bicycle" not in beside
-    assert beside.endswith("A green one? / Why not.")
+    [[one]] = said = beside([chat], get_embedder("hash"))
+    assert set(one.near) == {"f00000", "f00002"}
+    [[(text, context)]] = pairs([chat], said)
+    assert text == "I drink tea now."
+    assert "tea in the morning" in context and "tea at night" in context and "bicycle" not in context
+    assert context.endswith("A green one? / Why not.")
 
 
 def policy_of(writer: Echo, judge: Any, forgetting: Any = None) -> TrainedPolicy:
@@ -201,11 +200,12 @@ def test_what_is_changed_is_a_matter_of_both_readers() -> None:
         ("=", "="),
     ],
 )
-def test_what_a_model_words_is_held_to_what_was_said(answer: str, edits: str) -> None:
+def test_what_a_model_words_is_held_to_what_was_said(answer: str, edits: str, caplog: pytest.LogCaptureFixture) -> None:
     writer = Echo(answer)
-    [proposal] = policy_of(writer, Liking()).propose([seen("It rains. I love tea.")])
-    assert format_edits(proposal.edits) == edits
-    assert bool(proposal.problems) == (edits != answer)
+    with caplog.at_level("INFO", logger="agentmem"):
+        [proposal] = policy_of(writer, Liking()).propose([seen("It rains. I love tea.")])
+    assert format_edits(proposal.edits) == edits and proposal.problems == ()
+    assert ("an edit was mended" in caplog.text) == (edits != answer)
 
 
 def test_what_a_sentence_calls_for_is_what_the_first_edit_does_that_quotes_of_it() -> None:

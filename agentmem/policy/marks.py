@@ -45,12 +45,22 @@ class Sentence(NamedTuple):
     """What was said before it."""
 
 
-class Reading(NamedTuple):
-    """A sentence that was read."""
+class Said(NamedTuple):
+    """A sentence, and what is known near it."""
 
     sentence: Sentence
     near: tuple[str, ...]
-    """Ids of the memories that were read with it, the nearest first."""
+    """Ids of the memories nearest to it, the nearest first."""
+
+    def mark(self, worth: Worth) -> Mark:
+        """It as a policy is asked of it, if this is what it calls for."""
+        return Mark(text=self.sentence.text, turn=self.sentence.turn, worth=worth, near=self.near)
+
+
+class Reading(NamedTuple):
+    """A sentence that was read."""
+
+    said: Said
     chances: NDArray[np.float32]
     """(WORTHS,): what it calls for."""
     forget: float
@@ -63,14 +73,14 @@ class Reading(NamedTuple):
 
     def mark(self, worth: Worth | None = None) -> Mark:
         """It as a policy is asked of it: as what it calls for, or as `worth`."""
-        return Mark(text=self.sentence.text, turn=self.sentence.turn, worth=worth or self.calls_for, near=self.near)
+        return self.said.mark(worth or self.calls_for)
 
     @property
     def calls_for(self) -> Worth:
         """The likeliest thing to write; a change only where there is something to be changed."""
-        if asks_to_forget(self.sentence.text, self.forget):
+        if asks_to_forget(self.said.sentence.text, self.forget):
             return "forget"
-        return self._likeliest(_ADDS + (_TURNS if self.near else ()))
+        return self._likeliest(_ADDS + (_TURNS if self.said.near else ()))
 
     @property
     def adds(self) -> Worth:
@@ -98,14 +108,14 @@ class Turn:
     what each part is worth alone.
     """
 
-    DETECTOR, SIGHT, BIAS = 0.6, 0.4, -0.5
+    DETECTOR, SIGHT, BIAS = 0.39, 0.37, -0.85
 
     def __init__(self, sight: Sight) -> None:
         self._sight = sight
 
     def changes(self, reading: Reading, known: Sequence[str]) -> NDArray[np.float32]:
         """(len(known),): probability that it changes each of these memories. Raises ModelError."""
-        return self.joined(reading.change, self._sight.closes(reading.sentence.text, known))
+        return self.joined(reading.change, self._sight.closes(reading.said.sentence.text, known))
 
     @staticmethod
     def features(change: float, closes_N: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -181,36 +191,32 @@ def _worth(edit: Edit) -> Worth:
 _CHANGES: dict[str, Worth] = {"~": "replace", "-": "close", "x": "forget"}
 
 
-def near(
-    observations: Sequence[Observation], sentences: Sequence[Sequence[Sentence]], embedder: Embedder
-) -> list[list[tuple[str, ...]]]:
-    """Of each sentence of each observation the ids of the memories nearest to it, at most KNOWN, the nearest first."""
+def beside(observations: Sequence[Observation], embedder: Embedder) -> list[list[Said]]:
+    """The sentences of each observation, each with at most KNOWN memories."""
+    sentences = [sentences_of(observation) for observation in observations]
     told = [[full_text(memory) for memory in observation.memories] for observation in observations]
-    texts = list(dict.fromkeys([one.text for own in sentences for one in own] + [text for own in told for text in own]))
+    texts = list(dict.fromkeys([one.text for own, known in zip(sentences, told, strict=True) if known for one in own]
+                               + [text for known in told for text in known]))  # fmt: skip
     vectors = dict(zip(texts, embedder.encode(texts), strict=True))
 
-    def nearest(sentence: Sentence, observation: Observation, own: Sequence[str]) -> tuple[str, ...]:
-        order = sorted(range(len(own)), key=lambda place: -float(vectors[own[place]] @ vectors[sentence.text]))
+    def nearest(sentence: Sentence, observation: Observation, known: Sequence[str]) -> tuple[str, ...]:
+        order = sorted(range(len(known)), key=lambda place: -float(vectors[known[place]] @ vectors[sentence.text]))
         return tuple(observation.memories[place].id for place in order[:KNOWN])
 
-    return [[nearest(one, observation, own) for one in some]
-            for observation, some, own in zip(observations, sentences, told, strict=True)]  # fmt: skip
+    return [[Said(one, nearest(one, observation, known)) for one in own]
+            for observation, own, known in zip(observations, sentences, told, strict=True)]  # fmt: skip
 
 
-def pairs(
-    observations: Sequence[Observation],
-    sentences: Sequence[Sequence[Sentence]],
-    nearest: Sequence[Sequence[tuple[str, ...]]],
-) -> list[list[Pair]]:
+def pairs(observations: Sequence[Observation], said: Sequence[Sequence[Said]]) -> list[list[Pair]]:
     """What the detector reads of each observation: its sentences, with what is known near them and was said before."""
     found: list[list[Pair]] = []
-    for observation, some, ids in zip(observations, sentences, nearest, strict=True):
+    for observation, own in zip(observations, said, strict=True):
         texts = {memory.id: full_text(memory) for memory in observation.memories}
-        found.append([(one.text, _beside(one, [texts[id] for id in own])) for one, own in zip(some, ids, strict=True)])
+        found.append([(one.sentence.text, _context([texts[id] for id in one.near], one.sentence)) for one in own])
     return found
 
 
-def _beside(sentence: Sentence, known: Sequence[str]) -> str:
+def _context(known: Sequence[str], sentence: Sentence) -> str:
     return f"{' '.join(known)[:KNOWN_CHARS] or 'nothing known'} / {sentence.context}".strip()
 
 
@@ -237,21 +243,23 @@ class Marker:
         self._turn = turn
         self._embedder, self.at = embedder, at
 
+    def sentences(self, observations: Sequence[Observation], /) -> list[list[Said]]:
+        """All sentences of each observation, in order. Raises ModelError."""
+        return beside(observations, self._embedder)
+
     def read(self, observations: Sequence[Observation], /) -> list[list[Reading]]:
         """All sentences of each observation, in order, with what they call for. Raises ModelError."""
-        sentences = [sentences_of(observation) for observation in observations]
-        nearest = near(observations, sentences, self._embedder)
-        found = [pair for own in pairs(observations, sentences, nearest) for pair in own]
+        said = self.sentences(observations)
+        found = [pair for own in pairs(observations, said) for pair in own]
         chances = self._judge.probabilities(found)
         forget = chances[:, WORTHS.index("forget")]
         if self._second is not None:
-            alone = [(one.text, one.context[-CONTEXT:]) for own in sentences for one in own]
+            alone = [(one.sentence.text, one.sentence.context[-CONTEXT:]) for own in said for one in own]
             second = self._second.probabilities(alone)
             chances = _joined(chances, second, self._share)
             forget = np.maximum(forget, second[:, LABELS.index("forget")])
         rows = zip(chances, forget.tolist(), strict=True)
-        return [[Reading(*one, *next(rows)) for one in zip(some, ids, strict=True)]
-                for some, ids in zip(sentences, nearest, strict=True)]  # fmt: skip
+        return [[Reading(one, *next(rows)) for one in own] for own in said]
 
     def marked(self, observations: Sequence[Observation], /) -> list[list[Observation]]:
         """Of each observation one for every marked sentence, as a policy is shown it; none where nothing is.

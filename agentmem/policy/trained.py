@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,6 +15,9 @@ from agentmem.policy.pieces import joined, pieces
 
 CHUNK_TOKENS = 1000
 """New messages of one prompt: a small model reads a short text better, and memory and answer need their place too."""
+
+
+_log = logging.getLogger("agentmem")
 
 
 class Writer(Protocol):
@@ -93,14 +97,16 @@ class TrainedPolicy:
         return [Question(place, seen, *self.actions.prompt(seen)) for place, seen in parts], proposals
 
     def read(self, question: Question, answer: str, /) -> Proposal:
-        """An answer as edits. What a marked sentence does not say is mended, and a problem of the proposal."""
+        """An answer as edits. What a marked sentence does not say is mended, and logged."""
         found = self.actions.read(answer, question.seen, question.aliases)
         mark = question.seen.mark
         if mark is None:
             return found
         own = [mended(edit, question.seen, mark) for edit in found.edits]
-        problems = (*found.problems, *(problem for _, problem in own if problem))
-        return found.model_copy(update={"edits": tuple(edit for edit, _ in own), "problems": problems})
+        for _, problem in own:
+            if problem:
+                _log.info("an edit was mended: it %s", problem)
+        return found.model_copy(update={"edits": tuple(edit for edit, _ in own)})
 
 
 def _to_forget(seen: Observation) -> bool:

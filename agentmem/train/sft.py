@@ -25,7 +25,7 @@ from agentmem.policy import Observation
 from agentmem.policy.actions import EDITS, Actions
 from agentmem.policy.base import Mark
 from agentmem.policy.edits import Edit
-from agentmem.policy.marks import KNOWN, Marker, Reading, of_sentences, shipped_marker, worths
+from agentmem.policy.marks import KNOWN, Marker, Reading, Said, of_sentences, shipped_marker, worths
 from agentmem.policy.resolve import aliases_of, conversation
 from agentmem.session import Session
 from agentmem.train.histories import EditExample
@@ -102,21 +102,24 @@ def lessons(
     if marker is None:
         return found
     rng = random.Random(f"{seed}/marks")
-    return [part for one, read in zip(found, marker.read([one.seen for one in found]), strict=True)
-            for part in _apart(one, read, rng.random() < distract)]  # fmt: skip
+    distracted = [rng.random() < distract for _ in found]
+    shown = [one.seen for one in found]
+    others = iter(marker.read([seen for seen, chosen in zip(shown, distracted, strict=True) if chosen]))
+    return [part for one, chosen, said in zip(found, distracted, marker.sentences(shown), strict=True)
+            for part in _apart(one, said, next(others) if chosen else ())]  # fmt: skip
 
 
-def _apart(lesson: Lesson, read: Sequence[Reading], distracted: bool) -> Iterator[Lesson]:
+def _apart(lesson: Lesson, said: Sequence[Said], others: Sequence[Reading]) -> Iterator[Lesson]:
     """One lesson a sentence. Requests to forget are none: they are carried out without the model."""
-    said = [one.sentence for one in read]
-    worth = worths(lesson.seen, lesson.edits, said)
-    for one, label, edits in zip(read, worth, of_sentences(lesson.seen, lesson.edits, said), strict=True):
+    sentences = [one.sentence for one in said]
+    worth = worths(lesson.seen, lesson.edits, sentences)
+    for one, label, edits in zip(said, worth, of_sentences(lesson.seen, lesson.edits, sentences), strict=True):
         if kept := [edit for edit in edits if edit.sign != "x"]:
             seen = lesson.seen.model_copy(update={"mark": _with_targets(one.mark(label), kept, lesson.seen)})
             yield Lesson(seen, [_shown_quotes(edit, seen) for edit in kept], lesson.split)
-    others = [one for one, label in zip(read, worth, strict=True) if label == "none" and one.calls_for != "forget"]
-    if distracted and others:
-        likeliest = max(others, key=lambda one: one.worth)
+    quoted = {one.sentence for one, label in zip(said, worth, strict=True) if label != "none"}
+    if free := [one for one in others if one.said.sentence not in quoted and one.calls_for != "forget"]:
+        likeliest = max(free, key=lambda one: one.worth)
         yield Lesson(lesson.seen.model_copy(update={"mark": likeliest.mark()}), [], lesson.split)
 
 

@@ -82,12 +82,12 @@ def turn(rng: random.Random) -> None:
     gold: list[bool] = []
     for (seen, edits), own in zip(shown, marker.read([seen for seen, _ in shown]), strict=True):
         texts, ids = {memory.id: full_text(memory) for memory in seen.memories}, aliases_of(seen)
-        for reading, wanted in zip(own, of_sentences(seen, edits, [one.sentence for one in own]), strict=True):
-            if reading.worth >= NEARLY and reading.near:
+        for reading, wanted in zip(own, of_sentences(seen, edits, [one.said.sentence for one in own]), strict=True):
+            if reading.worth >= NEARLY and reading.said.near:
                 targets = {ids[alias] for edit in wanted if edit.sign in "~-" for alias in edit.aliases}
-                closes_N = sight.closes(reading.sentence.text, [texts[id] for id in reading.near])
+                closes_N = sight.closes(reading.said.sentence.text, [texts[id] for id in reading.said.near])
                 rows.append(Turn.features(reading.change, closes_N))
-                gold += [id in targets for id in reading.near]
+                gold += [id in targets for id in reading.said.near]
     seen_N2, gold_N = np.concatenate(rows), np.array(gold)
     for part, columns in {"detector alone": [0], "sight alone": [1], "joined": [0, 1]}.items():
         model = _fitted(seen_N2[:, columns], gold_N)

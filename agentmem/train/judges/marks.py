@@ -10,7 +10,7 @@ from typing import Any
 from agentmem.models.embed import Embedder
 from agentmem.models.judges import Judge, shipped
 from agentmem.policy.base import WORTHS
-from agentmem.policy.marks import Marker, near, pairs, sentences_of, worths
+from agentmem.policy.marks import Marker, beside, pairs, worths
 from agentmem.train.histories import EditExample
 from agentmem.train.judges.lines import kind_of
 from agentmem.train.judges.pairs import Example
@@ -36,12 +36,14 @@ def examples(rng: random.Random, embedder: Embedder) -> list[Example]:
     for family, example in _others(rng):
         own.append(observed(example))
         families.append(family)
-    said = [sentences_of(seen) for seen, _ in own]
     shown = [seen for seen, _ in own]
-    read = pairs(shown, said, near(shown, said, embedder))
+    said = beside(shown, embedder)
+    read = pairs(shown, said)
+    labels = [worths(seen, edits, [one.sentence for one in some])
+              for (seen, edits), some in zip(own, said, strict=True)]  # fmt: skip
     return [Example(pair, WORTHS.index(label), family)
-            for family, (seen, edits), sentences, some in zip(families, own, said, read, strict=True)
-            for pair, label in zip(some, worths(seen, edits, sentences), strict=True)]  # fmt: skip
+            for family, some, its in zip(families, read, labels, strict=True)
+            for pair, label in zip(some, its, strict=True)]  # fmt: skip
 
 
 def told_apart(judge: Judge, embedder: Embedder) -> str:
@@ -63,7 +65,7 @@ def told_apart(judge: Judge, embedder: Embedder) -> str:
         best = [(max(mark.worth for mark in own), bool(edits))
                 for (_, edits), own in zip(shown, read, strict=True) if own]  # fmt: skip
         labels = [label != "none" for (seen, edits), own in zip(shown, read, strict=True)
-                  for label in worths(seen, edits, [mark.sentence for mark in own])]  # fmt: skip
+                  for label in worths(seen, edits, [one.said.sentence for one in own])]  # fmt: skip
         of_dialogues = roc_auc_score([gold for _, gold in best], [worth for worth, _ in best])
         of_sentences = roc_auc_score(labels, [mark.worth for own in read for mark in own])
         lines.append(f"{name}: AUC of {len(best)} dialogues {of_dialogues:.3f}, of their {len(labels)} sentences "
