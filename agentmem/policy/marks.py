@@ -21,7 +21,7 @@ from agentmem.policy.base import WORTHS, Mark, Observation, Worth
 from agentmem.policy.edits import Edit
 from agentmem.policy.forgetting import asks_to_forget, forget_edits, meant, speaks_of
 from agentmem.policy.lines import CONTEXT, LABELS, context_of
-from agentmem.policy.resolve import aliases_of
+from agentmem.policy.resolve import texts_of
 from agentmem.policy.spans import is_play, statements
 
 KNOWN = 2
@@ -29,6 +29,7 @@ KNOWN = 2
 KNOWN_CHARS = 160
 CONTEXT_CHARS = 300
 SECOND = 0.3
+"""Share of the second reader."""
 CHANGES = 0.5
 """Probability of changing a memory from which on a sentence is taken to: one that is closed wrongly is worse than two
 that stand side by side, which a reader can tell apart by their days."""
@@ -120,7 +121,8 @@ class Turn:
     @staticmethod
     def features(change: float, closes_N: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, 2): what the regression joins."""
-        return np.stack([np.full_like(closes_N, _log_odds(np.float32(change))), _log_odds(closes_N)], axis=1)
+        change_N = np.full_like(closes_N, change)
+        return np.stack([_log_odds(change_N, 1e-3), _log_odds(closes_N, 1e-3)], axis=1)
 
     @classmethod
     def joined(cls, change: float, closes_N: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -129,9 +131,10 @@ class Turn:
         return (1 / (1 + np.exp(-logit_N))).astype(np.float32)
 
 
-def _log_odds(chance: NDArray[np.float32] | np.float32) -> NDArray[np.float32]:
-    kept = np.clip(chance, 1e-3, 1 - 1e-3)
-    return np.log(kept / (1 - kept)).astype(np.float32)
+def _log_odds(chance_N: NDArray[np.float32], least: float) -> NDArray[np.float32]:
+    """(N,), of probabilities that are taken for at least `least`, and at most 1 - `least`."""
+    kept_N = np.clip(chance_N, least, 1 - least)
+    return np.log(kept_N / (1 - kept_N)).astype(np.float32)
 
 
 def sentences_of(observation: Observation) -> list[Sentence]:
@@ -231,7 +234,8 @@ class Marker:
             tell conversations apart with an AUC of .882, in place of .863 (`python -m agentmem.train.judges marks
             --look`).
         forgetting: says which memories a request to forget means; None: none, only what the conversation says.
-        turn: says which memory a sentence changes; None: what the detector makes of the sentence alone decides.
+        turn: says which of the memories near it a sentence changes, and the policy is shown these; None: what the
+            detector makes of the sentence alone decides.
         share: of the second reader in the mean of both log-odds.
     """
 
@@ -281,10 +285,8 @@ class Marker:
         if self._turn is None or mark.worth not in _TURNS:
             return mark
         chances = self._turn.changes(reading, [told[id] for id in mark.near])
-        if chances.max() < CHANGES:
-            return reading.mark(reading.adds)
-        order = sorted(range(len(mark.near)), key=lambda place: -chances[place])
-        return mark.model_copy(update={"near": tuple(mark.near[place] for place in order)})
+        changed = tuple(id for id, chance in zip(mark.near, chances.tolist(), strict=True) if chance >= CHANGES)
+        return mark.model_copy(update={"near": changed}) if changed else reading.mark(reading.adds)
 
     def _means(self, request: Mark, mark: Mark) -> bool:
         cosine = float(np.prod(self._embedder.encode([request.text, mark.text]), axis=0).sum())
@@ -292,28 +294,18 @@ class Marker:
 
     def forgets(self, seen: Observation, /) -> list[Edit]:
         """What a marked request to forget comes to. Raises ModelError."""
-        mark, texts = seen.mark, {}
-        if mark is None:
+        if seen.mark is None:
             return []
-        if self._forgetting is not None:
-            by_id = {memory.id: full_text(memory) for memory in seen.memories}
-            texts = {alias: by_id[id] for alias, id in aliases_of(seen).items()}
-            return forget_edits(mark.text, meant(mark.text, texts, self._embedder, self._forgetting))
-        return forget_edits(mark.text, [])
+        said, judge = seen.mark.text, self._forgetting
+        return forget_edits(said, meant(said, texts_of(seen), self._embedder, judge) if judge else [])
 
 
 def _joined(first: NDArray[np.float32], second: NDArray[np.float32], share: float) -> NDArray[np.float32]:
     """(n, WORTHS): what the first says of the labels but "none"; of that one the mean of both log-odds."""
-    odds = (1 - share) * _odds(first) + share * _odds(second)
+    odds = -((1 - share) * _log_odds(first[:, 0], 1e-4) + share * _log_odds(second[:, 0], 1e-4))
     worth = 1 / (1 + np.exp(-odds))
     rest = first[:, 1:] / np.maximum(first[:, 1:].sum(1, keepdims=True), 1e-9)
     return np.concatenate([1 - worth[:, None], worth[:, None] * rest], axis=1, dtype=np.float32)
-
-
-def _odds(chances: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n,) log-odds of anything but the first label."""
-    none = np.clip(chances[:, 0], 1e-4, 1 - 1e-4)
-    return np.log(1 - none) - np.log(none)
 
 
 def shipped_marker(at: float) -> Marker:

@@ -8,7 +8,7 @@ from agentmem.memory import full_text, words
 from agentmem.policy.base import Mark, Observation
 from agentmem.policy.edits import Edit
 from agentmem.policy.forgetting import content
-from agentmem.policy.resolve import conversation, find_evidence
+from agentmem.policy.resolve import conversation, find_evidence, shown_memories
 from agentmem.policy.wording import memory_text, when_and_text
 
 SUPPORTED = 0.5
@@ -17,7 +17,7 @@ said 98 % have it; of concluded ones, which name a taste in words of their own, 
 NEW = 1
 """Content words that a text may have of its own all the same."""
 SAME = 0.8
-"""Share of the content words that two texts have in common from which on they say the same."""
+"""Share of the shorter text's words that two texts have in common from which on they say the same."""
 
 
 def mended(edit: Edit, seen: Observation, mark: Mark) -> tuple[Edit, str]:
@@ -47,9 +47,9 @@ def _said(quote: str, seen: Observation) -> bool:
 
 
 def supported(edit: Edit, seen: Observation) -> bool:
-    """Whether its text says little that is neither in what the policy was shown of the conversation nor known."""
+    """Whether its text says little that the policy was not shown, of the conversation or of the memory."""
     own = content(f"{edit.when or ''} {edit.text}")
-    told = content(conversation(seen) + " " + " ".join(full_text(memory) for memory in seen.memories))
+    told = content(conversation(seen) + " " + " ".join(full_text(memory) for memory in shown_memories(seen).values()))
     if edit.inferred:
         return bool(own & told)
     return len(own - told) <= NEW or len(own & told) >= SUPPORTED * len(own)

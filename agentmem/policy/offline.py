@@ -12,7 +12,6 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from agentmem.memory import full_text
 from agentmem.models.embed import Embedder
 from agentmem.models.judges import Judge, shipped
 from agentmem.policy.base import Observation, Proposal
@@ -21,7 +20,7 @@ from agentmem.policy.classify import Classifier, classifier_for
 from agentmem.policy.edits import Edit, format_edits
 from agentmem.policy.forgetting import TO_FORGET, asks_to_forget, content, forget_edits, meant, speaks_of
 from agentmem.policy.lines import LABELS, Label, context_of
-from agentmem.policy.resolve import aliases_of
+from agentmem.policy.resolve import texts_of
 from agentmem.policy.spans import clauses, is_play, statements
 from agentmem.policy.taste import taste
 from agentmem.policy.vetoes import vetoed
@@ -220,7 +219,7 @@ class OfflinePolicy:
             and not any(finding.turn == taken.turn and finding.quote in taken.quote for taken in chosen)
         ]
         known = self._known(observation, any(_is_over(finding.quote) for finding in findings))
-        texts = _texts(observation) if asked else {}
+        texts = texts_of(observation) if asked else {}
         edits: list[Edit] = []
         for row in asked:
             unit = units[row]
@@ -234,15 +233,9 @@ class OfflinePolicy:
         """(alias, text, vector) of each known memory; empty where nothing asks for them: embedding takes time."""
         if not needed or not observation.memories:
             return []
-        texts = _texts(observation)
+        texts = texts_of(observation)
         vectors = self._embedder.encode(list(texts.values()))
         return [(alias, text, vector) for (alias, text), vector in zip(texts.items(), vectors, strict=True)]
-
-
-def _texts(observation: Observation) -> dict[str, str]:
-    """Alias -> text, over all known memories."""
-    by_id = {memory.id: full_text(memory) for memory in observation.memories}
-    return {alias: by_id[id] for alias, id in aliases_of(observation).items()}
 
 
 def _units(observation: Observation) -> list[_Unit]:

@@ -26,7 +26,7 @@ from agentmem.memory import (
     one_line,
     words,
 )
-from agentmem.policy.base import Mark, Observation, Worth
+from agentmem.policy.base import Observation, Worth
 from agentmem.policy.edits import Edit, format_edit
 from agentmem.route import count_tokens
 from agentmem.store import Refusal
@@ -59,13 +59,19 @@ def aliases_of(observation: Observation) -> dict[str, str]:
     return names
 
 
+def texts_of(observation: Observation) -> dict[str, str]:
+    """Alias -> text, over all known memories."""
+    by_id = {memory.id: full_text(memory) for memory in observation.memories}
+    return {alias: by_id[id] for alias, id in aliases_of(observation).items()}
+
+
 def render_observation(observation: Observation) -> tuple[str, dict[str, str]]:
     """What a policy reads, and the aliases it may use: the memory in short form, then the new messages.
 
     Of a mark it reads what stands near: its message after the one before, and the memories nearest to it.
     """
     mark = observation.mark
-    shown = shown_memories(observation) if mark is None else _near(observation, mark)
+    shown = shown_memories(observation)
     lines = [f"{alias}: {full_text(memory)}" for alias, memory in shown.items()]
     if mark is None and len(shown) < len(observation.memories):
         lines.append(f"({len(observation.memories) - len(shown)} more are not shown)")
@@ -105,18 +111,15 @@ def _around(text: str, said: str) -> str:
     return ("[…] " if first else "") + said[first:last] + (" […]" if last < len(said) else "")
 
 
-def _near(observation: Observation, mark: Mark) -> dict[str, Memory]:
-    by_id = {memory.id: memory for memory in observation.memories}
-    return {alias: by_id[id] for alias, id in aliases_of(observation).items() if id in mark.near}
-
-
 def shown_memories(observation: Observation, tokens: int = MEMORY_TOKENS) -> dict[str, Memory]:
     """By alias, as many memories as fit `tokens`, in file order.
 
-    Those go first that share the most words with the new messages.
+    Those go first that share the most words with the new messages. Of a mark those near it.
     """
     by_id = {memory.id: memory for memory in observation.memories}
     memories = {alias: by_id[id] for alias, id in aliases_of(observation).items()}
+    if observation.mark is not None:
+        return {alias: memory for alias, memory in memories.items() if memory.id in observation.mark.near}
     costs = {alias: count_tokens(full_text(memory)) + 3 for alias, memory in memories.items()}
     if sum(costs.values()) <= tokens:
         return memories
