@@ -475,6 +475,21 @@ def test_an_iteration_without_any_reward_changes_nothing():
     assert same(model.weights("policy"), before) and made.metrics["rollout/failed"] == 8
 
 
+@pytest.mark.parametrize("credit", ["outcome", "oprl"])
+def test_an_iteration_in_which_the_policy_was_never_asked_changes_nothing(credit):
+    """As where nothing is marked in any of its histories."""
+    model = adapted()
+    before = {name: model.weights(name) for name in model.names}
+
+    class Silent(Playing):
+        def play(self, places, times, rng):
+            return [Group("g", [Trajectory([], float(number)) for number in range(times)]) for _ in places]
+
+    made = Trainer(learner_of(model), Silent(model, turns=3), recipe(credit=credit)).iterate(0)
+    assert all(same(model.weights(name), before[name]) for name in model.names)
+    assert made.metrics["reward/mean"] == 1.5 and made.advantages == [[None] * 4] * 2
+
+
 # -- learning
 
 

@@ -21,8 +21,8 @@ word, the edit has no quote and is refused like a quote that nobody said; the me
 when it copies, and what nobody spoke of must not be lost by that; what it costs is that "tank's gone" does not close
 "Heats the house with oil".
 
-Of the 2,446 examples in agentmem/train/data/dialogues.jsonl with edits, 2,253 come to the same memory when they are
-written as a rewrite and read back; 196 of 4,238 changes find no words of the user's.
+How many of the shipped examples come to the same memory when they are written as a rewrite and read back stands in
+docs/training.md.
 """
 
 from __future__ import annotations

@@ -168,8 +168,8 @@ class SFTRecipe(_Supervised):
     """Weight of the tokens that decide: the first of each line, which says what to do, and the end. They are one in
     twenty."""
     distract: float = Field(default=0.3, ge=0, le=1)
-    """With marks: share of the conversations in which the likeliest of the sentences that are worth nothing is marked
-    too, so that the policy learns to leave one out. Others without edits are not learned."""
+    """With marks: share of the conversations in which the policy is also asked of the likeliest of the sentences that
+    are worth nothing, so that it learns to leave one out. Others without edits are not learned."""
     watch: float = Field(default=0.0, ge=0, lt=1)
     """Share of the training users that is watched and not learned: its loss is logged, the split "test" left alone."""
 
