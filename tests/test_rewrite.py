@@ -298,8 +298,8 @@ def test_of_hand_written_examples_nine_in_ten_survive_being_rewritten() -> None:
     assert counts["edited"] + counts["nothing"] == len(examples)  # nothing to remember is no edit, always
     assert counts["same"] >= 0.89 * counts["edited"] and counts["refused"] <= 0.06 * counts["edits"]
     said = (
-        f"Of the {counts['edited']:,} shipped examples with edits, {counts['same']:,} come to the same memory through a "
-        f"rewrite; {counts['refused']} of {counts['edits']:,} changes find no words of the user's."
+        f"Of the {counts['edited']:,} shipped examples with edits, {counts['same']:,} come to the same memory "
+        f"through a rewrite; {counts['refused']} of {counts['edits']:,} changes find no words of the user's."
     )
     assert said in " ".join(Path("docs/training.md").read_text("utf-8").split())
 

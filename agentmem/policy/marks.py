@@ -230,9 +230,8 @@ class Marker:
         judge: (n, WORTHS) probabilities of `pairs`.
         embedder: finds the memories near a sentence.
         at: probability of being worth something from which on a sentence is marked.
-        second: a reader that isn't shown the memories, by LABELS. It errs otherwise: together they
-            tell conversations apart with an AUC of .882, in place of .863 (`python -m agentmem.train.judges marks
-            --look`).
+        second: a reader that isn't shown the memories, by LABELS. It errs otherwise: together they tell conversations
+            apart with an AUC of .905, in place of .896 (`python -m agentmem.train.judges marks --look`).
         forgetting: says which memories a request to forget means; None: none, only what the conversation says.
         turn: says which of the memories near it a sentence changes, and the policy is shown these; None: what the
             detector makes of the sentence alone decides.
