@@ -64,7 +64,7 @@ eval-ablations: .venv/.installed  ## agentmem without each of its mechanisms, on
 
 train-default: .venv/.installed  ## the detector and the policy that ship, anew from the data (two hours on two cores; RESUME=1 goes on with the policy)
 	$(if $(RESUME),,$(PY) -m agentmem.train.judges marks --threads 2)
-	$(PY) -m agentmem train sft agentmem/train/data/dialogues.jsonl --recipe agentmem/train/data/default.yaml --out $(RUNS)/default $(if $(RESUME),--resume)
+	$(PY) -m agentmem train sft agentmem/train/data/dialogues --recipe agentmem/train/data/default.yaml --out $(RUNS)/default $(if $(RESUME),--resume)
 	$(PY) -m agentmem train export $(RUNS)/default --out agentmem/policy/data/default --base smollm2-135m --about agentmem/train/data/default.json --dtype bfloat16 --part-mb 4.9
 
 credit: .venv/.installed  ## kinds of credit compared on the made-up memory task: curves and a table

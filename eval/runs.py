@@ -21,7 +21,7 @@ from eval.values import Outcome, Report
 _SOURCES = {".py", ".md", ".json", ".jsonl", ".safetensors"}
 _NO_CODE = {"results", "train", "README.md"}
 """No outcome depends on these, but on the part of train that `elicit` and `dialogues` ask about."""
-_ASKED = {"elicit.jsonl", "records.py", "dialogues.jsonl", "histories.py", "sft.py"}
+_ASKED = {"elicit.jsonl", "records.py", "rounds-1-3.jsonl", "rounds-4-5.jsonl", "histories.py", "sft.py"}
 
 
 def read_outcomes(report: Path) -> list[Outcome]:

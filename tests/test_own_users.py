@@ -20,7 +20,7 @@ from tests.tiny_llama import write_tiny_llama
 
 HOME = Path(__file__).parent.parent
 PAGE = (HOME / "docs" / "own-users.md").read_text(encoding="utf-8")
-SHIPPED = "agentmem/train/data/dialogues.jsonl"
+SHIPPED = "agentmem/train/data/dialogues"
 
 
 def drafted(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
@@ -36,9 +36,9 @@ def test_the_commands_lead_from_logs_to_a_policy_in_use(tmp_path: Path, monkeypa
     assert [one.user for one in drafts] == ["customer-17", "customer-18"]
     assert drafts[0].edits[0].kind == "instruction" and drafts[1].edits == ()
 
-    base, few = write_tiny_llama(tmp_path / "base"), tmp_path / SHIPPED
+    base, few = write_tiny_llama(tmp_path / "base"), tmp_path / SHIPPED / "few.jsonl"
     few.parent.mkdir(parents=True)
-    few.write_text("".join((HOME / SHIPPED).read_text("utf-8").splitlines(keepends=True)[:20]), "utf-8")
+    few.write_text("".join(next((HOME / SHIPPED).glob("*.jsonl")).read_text("utf-8").splitlines(keepends=True)[:20]), "utf-8")
     (tmp_path / "agentmem" / "train" / "data" / "default.yaml").write_text(
         (HOME / "agentmem" / "train" / "data" / "default.yaml").read_text("utf-8"), "utf-8"
     )

@@ -282,7 +282,7 @@ def test_of_hand_written_examples_nine_in_ten_survive_being_rewritten() -> None:
     from agentmem.train.sft import observed
 
     counts: Counter[str] = Counter()
-    examples = read_examples(Path("agentmem/train/data/dialogues.jsonl")).edits
+    examples = read_examples(Path("agentmem/train/data/dialogues")).edits
     for example in examples:
         observation, gold = observed(example)
         answer = REWRITE.write(gold, observation)

@@ -42,10 +42,11 @@ def test_the_commands_lead_from_the_data_to_a_policy(tmp_path: Path, monkeypatch
     assert load_adapter(out).labels == WORTHS
 
     base, few = write_tiny_llama(tmp_path / "base"), tmp_path / "few.jsonl"
-    lines = (HOME / "agentmem" / "train" / "data" / "dialogues.jsonl").read_text("utf-8").splitlines(keepends=True)
+    dialogues = HOME / "agentmem" / "train" / "data" / "dialogues" / "rounds-1-3.jsonl"
+    lines = dialogues.read_text("utf-8").splitlines(keepends=True)
     few.write_text("".join(lines[:30]), "utf-8")
     for command in (sft, export):
-        words = [{"agentmem/train/data/dialogues.jsonl": str(few), "smollm2-135m": str(base),
+        words = [{"agentmem/train/data/dialogues": str(few), "smollm2-135m": str(base),
                   str(DEFAULT.relative_to(HOME)): str(tmp_path / "policy")}.get(word, word)
                  for word in command[command.index("agentmem") + 1 :]]  # fmt: skip
         words += [*shlex.split(SMALL), "--base", str(base)] if "sft" in words else []

@@ -18,13 +18,13 @@ from tests.tiny_llama import write_tiny_llama
 
 HOME = Path(__file__).parent.parent
 PAGE = (HOME / "examples" / "train_memory_policy.md").read_text(encoding="utf-8")
-LARGE = HOME / "agentmem" / "train" / "data" / "dialogues.jsonl"
+LARGE = HOME / "agentmem" / "train" / "data" / "dialogues"
 
 
 @pytest.mark.timeout(600)
 def test_the_commands_lead_from_data_to_memories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base, few = write_tiny_llama(tmp_path / "base"), tmp_path / "few.jsonl"
-    few.write_text("".join(LARGE.read_text("utf-8").splitlines(keepends=True)[:12]), "utf-8")
+    few.write_text("".join(next(LARGE.glob("*.jsonl")).read_text("utf-8").splitlines(keepends=True)[:12]), "utf-8")
     monkeypatch.chdir(HOME)
     commands = [line for block in blocks(PAGE, "sh") for line in block.splitlines()]
     assert [shlex.split(command)[1] for command in commands] == ["train"] * 5 + ["observe", "show"]
@@ -32,7 +32,7 @@ def test_the_commands_lead_from_data_to_memories(tmp_path: Path, monkeypatch: py
         smoke = command.replace("smollm2-135m", str(base)).replace("iterations=50", "iterations=2")
         smoke = smoke.replace("runs/", f"{tmp_path}/runs/").replace("--epochs 2", "--epochs 1 --set rank=4")
         if " sft " in smoke:
-            smoke = smoke.replace("agentmem/train/data/dialogues.jsonl", str(few))
+            smoke = smoke.replace("agentmem/train/data/dialogues", str(few))
         result = CliRunner().invoke(app, shlex.split(smoke)[1:], env={"AGENTMEM_ROOT": str(tmp_path / "memories")})
         assert result.exit_code == 0, f"{smoke}\n{result.output}\n{result.exception}"
     assert list((tmp_path / "memories" / "me" / "sessions").glob("*.jsonl"))

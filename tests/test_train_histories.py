@@ -27,11 +27,12 @@ from agentmem.train.histories import (
     read_examples,
     write_examples,
 )
+from agentmem.train.judges.records import records as records_of
 from agentmem.train.leaks import leaks, strip_system
 from agentmem.train.splits import chunks, split_users
 
 HOME = Path(__file__).parent.parent
-DIALOGUES = HOME / "agentmem" / "train" / "data" / "dialogues.jsonl"
+DIALOGUES = HOME / "agentmem" / "train" / "data" / "dialogues"
 
 HISTORY: dict[str, Any] = {
     "type": "history",
@@ -109,9 +110,20 @@ def test_the_document_shows_lines_that_can_be_read(tmp_path: Path) -> None:
     assert all(f"`{name}`" in text for name in fields - {"id", "question"})
 
 
+def test_of_a_folder_all_files_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name, said in (("b", "second"), ("a", "first")):
+        line = {"user": name, "messages": [{"role": "user", "content": said}], "edits": ["="]}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(line) + "\n", "utf-8")
+    (tmp_path / "notes.txt").write_text("none", "utf-8")
+    assert [one.messages[0].content for one in read_examples(tmp_path).edits] == ["first", "second"]
+    (tmp_path / "b.jsonl").write_text("{", "utf-8")
+    with pytest.raises(TrainingDataError, match=r"b\.jsonl:1"):
+        read_examples(tmp_path)
+
+
 def test_the_authored_dialogues_are_edits() -> None:
     found = read_examples(DIALOGUES)
-    records = [json.loads(line) for line in DIALOGUES.read_text("utf-8").splitlines()]
+    records = records_of("dialogues")
     assert len(found.edits) == len(records) and not found.histories
     assert found.edits[0] == edit_example(records[0])
     assert [one.user for one in found.edits] == [record["family"] for record in records]
@@ -199,8 +211,8 @@ def test_what_is_no_record_is_named(tmp_path: Path, line: str, said: str) -> Non
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.jsonl"):
-        with pytest.raises(TrainingDataError, match=f"{path}: cannot be read .*; give a JSONL file"):
+    for path, said in ((tmp_path, "holds no"), (tmp_path / "none.jsonl", "cannot be read")):
+        with pytest.raises(TrainingDataError, match=f"{path}: {said} .*; give a JSONL file"):
             read_examples(path)
     latin = tmp_path / "latin.jsonl"
     latin.write_bytes(b'\n{"user": "Ren\xe9"}\n')

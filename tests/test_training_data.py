@@ -15,17 +15,22 @@ DATA = Path(__file__).parents[1] / "agentmem" / "train" / "data"
 REAL = Path(__file__).parents[2] / "shared" / "data"
 
 
+NAMES = sorted({path.relative_to(DATA).parts[0] for path in DATA.rglob("*.jsonl")})
+
+
 def rows(name):
-    return [json.loads(line) for line in (DATA / name).read_text("utf-8").splitlines()]
+    """Of a file, or of all in a folder."""
+    files = sorted((DATA / name).glob("*.jsonl")) or [DATA / name]
+    return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
 
 
 def test_the_readme_counts_the_records():
     text = (DATA / "README.md").read_text("utf-8")
-    for path in DATA.glob("*.jsonl"):
-        assert f"| {path.name} | {len(rows(path.name))} |" in text
+    for name in NAMES:
+        assert f"| {name} | {len(rows(name))} |" in text
 
 
-@pytest.mark.parametrize("name", [path.name for path in sorted(DATA.glob("*.jsonl"))])
+@pytest.mark.parametrize("name", NAMES)
 def test_no_record_stands_twice_and_all_have_a_family(name):
     records = rows(name)
     families = [
@@ -37,7 +42,7 @@ def test_no_record_stands_twice_and_all_have_a_family(name):
 
 
 def test_edits_of_dialogues_parse_quote_the_user_and_name_what_is_there():
-    for record in rows("dialogues.jsonl"):
+    for record in rows("dialogues"):
         parsed = parse_edits("\n".join(record["edits"]))
         assert not parsed.problems, record
         assert record["negative"] == (not parsed.edits), record
@@ -49,7 +54,7 @@ def test_edits_of_dialogues_parse_quote_the_user_and_name_what_is_there():
 
 def test_dialogues_are_split_by_family_and_none_of_a_family_is_on_both_sides():
     sides: dict[str, set[str]] = {}
-    for record in rows("dialogues.jsonl"):
+    for record in rows("dialogues"):
         sides.setdefault(record["family"], set()).add(record.get("split", "train"))
     assert all(len(side) == 1 for side in sides.values())
     assert sum(side == {"test"} for side in sides.values()) > 100

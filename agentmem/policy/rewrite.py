@@ -49,7 +49,7 @@ NEWS_TOKENS = 256
 """Of an answer, beyond the memory that was shown."""
 REPLACES = 0.3
 """Share of content words, of the shorter text, from which on a new line replaces a memory that has no line any more.
-Of the 219 memories replaced in agentmem/train/data/dialogues.jsonl .97 have it, of 941 others beside a new text .12."""
+Of the 219 memories replaced in agentmem/train/data/dialogues .97 have it, of 941 others beside a new text .12."""
 END = "END"
 
 

@@ -232,11 +232,9 @@ class Adapted(nn.Module):
         )
 
     def read(self, which: Which, folder: Path) -> None:
-        """Take over what `save` or PEFT wrote. Raises ConfigError when it was made for another base."""
-        from peft import load_peft_weights
-
+        """Take over what `save`, PEFT or an export wrote. Raises ConfigError when it was made for another base."""
         with boundary(ConfigError, f"{folder}: cannot be read as an adapter of this base"):
-            found = {f"model.{name}": value for name, value in load_peft_weights(str(folder), device="cpu").items()}
+            found = {f"model.{name}": value for name, value in read_weights(folder).items()}
         strange = found.keys() ^ {_plain(name, which) for name, _ in self._named(which)}
         if strange:
             raise ConfigError(f"{folder}: made for another base ({len(strange)} weights differ, as {min(strange)})")

@@ -257,7 +257,7 @@ class Examples(NamedTuple):
 
 
 def read_examples(path: str | Path) -> Examples:
-    """All examples of a file.
+    """All examples of a file, or of the *.jsonl in a folder, in the order of their names.
 
     Raises:
         TrainingDataError: "file:line: field: what is wrong; what to do", for the first thing that is wrong.
@@ -284,7 +284,7 @@ def read_examples(path: str | Path) -> Examples:
 
 
 def edit_example(record: Mapping[str, Any], where: str = "record") -> EditExample:
-    """An edits record, also one of agentmem/train/data/dialogues.jsonl.
+    """An edits record, also one of agentmem/train/data/dialogues.
 
     Args:
         record: as read from JSON; `family` may stand for `user`, and `negative` says once more that there are no edits.
@@ -328,6 +328,12 @@ def write_examples(path: str | Path, examples: Examples) -> None:
 
 def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each line's "file:line", and the object on it. Blank lines are no records."""
+    if path.is_dir():
+        if not (files := sorted(path.glob("*.jsonl"))):
+            raise TrainingDataError(f"{path}: holds no *.jsonl; give a JSONL file, or a folder of some")
+        for file in files:
+            yield from _records(file)
+        return
     try:
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):

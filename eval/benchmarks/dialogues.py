@@ -17,7 +17,7 @@ from eval.matching import LOOSE, matched
 from eval.settings import Settings
 from eval.values import Case, Outcome, Score, Unit, unscored
 
-FILE = DATA / "dialogues.jsonl"
+FILE = DATA / "dialogues"
 
 SIGNS = {"~": "replace", "-": "close", "x": "forget"}
 TYPES = ("add_fact", "add_preference", "add_preference_inferred", "add_instruction", *SIGNS.values())
@@ -46,7 +46,7 @@ class Dialogues(Benchmark):
 
     name = "dialogues"
     about = "which edits a memory policy writes, beside those that a careful person would; our own test set"
-    source = "Ships with agentmem (agentmem/train/data/dialogues.jsonl, split test), Apache-2.0."
+    source = "Ships with agentmem (agentmem/train/data/dialogues, split test), Apache-2.0."
     metrics = ("edit_f1", "edit_precision", "edit_recall", "op_f1", "quote_faithfulness", "parse_rate")
 
     def load(self, settings: Settings) -> list[Unit]:

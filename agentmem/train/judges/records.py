@@ -14,8 +14,9 @@ HELD_OUT = 0.15
 
 
 def records(name: str, data: Path = DATA) -> list[dict[str, Any]]:
-    """The records of `name`.jsonl; what one holds is in data/README.md."""
-    return [json.loads(line) for line in (data / f"{name}.jsonl").read_text("utf-8").splitlines() if line.strip()]
+    """The records of `name`.jsonl, or of the files in the folder `name`; what one holds is in data/README.md."""
+    files = sorted((data / name).glob("*.jsonl")) or [data / f"{name}.jsonl"]
+    return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines() if line.strip()]
 
 
 def held_out(family: str) -> bool:
@@ -26,6 +27,6 @@ def held_out(family: str) -> bool:
 def digest(data: Path = DATA) -> str:
     """Sixteen hex digits that change with any record."""
     found = hashlib.sha256()
-    for path in sorted(data.glob("*.jsonl")):
+    for path in sorted(data.rglob("*.jsonl")):
         found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()[:16]
