@@ -1,14 +1,17 @@
 """Small models over MiniLM: two texts read together, and which slot of a person's life a text fills.
 
 The base is all-MiniLM-L6-v2, which is here anyway as the default embedder; a task adds low-rank changes to it (LoRA,
-Hu et al. 2021, arXiv 2106.09685) and a linear head over the first token, a few megabytes of safetensors.
+Hu et al. 2021, arXiv 2106.09685) and a linear head over the first token, a few megabytes of safetensors. All tasks of a
+process share one copy of the base: the changes of a task are added to what its layers give while the task reads.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -83,7 +86,7 @@ def load_adapter(path: Path) -> Adapter:
 
 
 class PairModel:
-    """The base with one adapter merged into it. Loads at the first pair; safe to share between threads.
+    """The base with one adapter. Loads at the first pair; safe to share between threads.
 
     Args:
         path: of the adapter.
@@ -99,34 +102,8 @@ class PairModel:
         """(len(pairs), labels of the adapter); rows sum to 1. Raises ModelError."""
         with self._lock, boundary(ModelError, f"pair model {self._path.name}"):
             if self._loaded is None:
-                self._loaded = _Loaded(load_adapter(self._path), self._device)
+                self._loaded = _Loaded(self._path, self._device)
             return self._loaded.probabilities(pairs)
-
-
-class _Loaded:
-    def __init__(self, adapter: Adapter, device: str) -> None:
-        import torch
-
-        self._device = device
-        self._tokenizer, self._model = merged(adapter, device)
-        self._weight = torch.from_numpy(adapter.head_weight).to(device)
-        self._bias = torch.from_numpy(adapter.head_bias).to(device)
-
-    def probabilities(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
-        import torch
-
-        rows: list[NDArray[np.float32]] = [np.zeros((0, len(self._bias)), np.float32)]
-        order = sorted(range(len(pairs)), key=lambda place: sum(map(len, pairs[place])))  # batches of like lengths
-        with torch.inference_mode():
-            for start in range(0, len(order), BATCH):
-                batch = [pairs[place] for place in order[start : start + BATCH]]
-                hidden_BD = first_tokens(self._model, self._tokenizer, batch, self._device)
-                logits_BC = hidden_BD @ self._weight.T + self._bias
-                rows.append(logits_BC.softmax(-1).float().cpu().numpy())
-        found = np.concatenate(rows)
-        back = np.empty_like(found)
-        back[order] = found
-        return back
 
 
 class SlotEncoder:
@@ -138,34 +115,88 @@ class SlotEncoder:
         self.name = path.stem
         self._path, self._device = path, device or "cpu"
         self._lock = threading.Lock()
-        self._loaded: tuple[Any, Any] | None = None
+        self._loaded: _Loaded | None = None
 
     def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
         """Unit vectors (len(texts), dim). Raises ModelError."""
-        import torch
-
         with self._lock, boundary(ModelError, f"slot encoder {self._path.name}"):
             if self._loaded is None:
-                self._loaded = merged(load_adapter(self._path), self._device)
-            tokenizer, model = self._loaded
-            rows = [np.zeros((0, self.dim), np.float32)]
-            with torch.inference_mode():
-                for start in range(0, len(texts), BATCH):
-                    found = mean_tokens(model, tokenizer, texts[start : start + BATCH], self._device)
-                    rows.append(found.float().cpu().numpy())
+                self._loaded = _Loaded(self._path, self._device)
+            return self._loaded.vectors(texts)
+
+
+class _Loaded:
+    """An adapter in memory, beside the base that all share."""
+
+    def __init__(self, path: Path, device: str) -> None:
+        import torch
+
+        adapter = load_adapter(path)
+        self._base = _shared(device)
+        self._low_rank = {name: (torch.from_numpy(a_RI.T).to(device), torch.from_numpy(b_OR.T).to(device))
+                          for name, (a_RI, b_OR) in adapter.low_rank.items()}  # fmt: skip
+        self._weight_DC = torch.from_numpy(adapter.head_weight.T).to(device)
+        self._bias_C = torch.from_numpy(adapter.head_bias).to(device)
+
+    def probabilities(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        rows: list[NDArray[np.float32]] = [np.zeros((0, len(self._bias_C)), np.float32)]
+        order = sorted(range(len(pairs)), key=lambda place: sum(map(len, pairs[place])))  # batches of like lengths
+        with self._base.changed(self._low_rank) as (tokenizer, model):
+            for start in range(0, len(order), BATCH):
+                batch = [pairs[place] for place in order[start : start + BATCH]]
+                logits_BC = first_tokens(model, tokenizer, batch, model.device) @ self._weight_DC + self._bias_C
+                rows.append(logits_BC.softmax(-1).float().cpu().numpy())
+        found = np.concatenate(rows)
+        back = np.empty_like(found)
+        back[order] = found
+        return back
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        rows = [np.zeros((0, SlotEncoder.dim), np.float32)]
+        with self._base.changed(self._low_rank) as (tokenizer, model):
+            for start in range(0, len(texts), BATCH):
+                found = mean_tokens(model, tokenizer, texts[start : start + BATCH], model.device)
+                rows.append(found.float().cpu().numpy())
         return np.concatenate(rows)
 
 
-def merged(adapter: Adapter, device: str) -> tuple[Any, Any]:
-    """Tokenizer and base with the adapter's changes added to its weights."""
-    import torch
+class _Base:
+    """The base of one device. What an adapter changes is added while it reads, one adapter at a time."""
 
-    tokenizer, model = base()
-    with torch.no_grad():
-        weights = dict(model.named_parameters())
-        for name, (a_RI, b_OR) in adapter.low_rank.items():
-            weights[f"{name}.weight"] += torch.from_numpy(b_OR @ a_RI)
-    return tokenizer, model.to(device).eval()
+    def __init__(self, device: str) -> None:
+        import torch
+
+        tokenizer, model = base()
+        self._read: tuple[Any, Any] = tokenizer, model.to(device).eval()
+        self._lock = threading.Lock()
+        self._low_rank: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        for name, layer in model.named_modules():
+            if isinstance(layer, torch.nn.Linear):
+                layer.register_forward_hook(functools.partial(self._add, name))
+
+    @contextmanager
+    def changed(self, low_rank: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> Iterator[tuple[Any, Any]]:
+        """Tokenizer and transformer for this thread alone, with A (in, rank) and B (rank, out) by layer; no grads."""
+        import torch
+
+        with self._lock, torch.inference_mode():
+            self._low_rank = low_rank
+            yield self._read
+
+    def _add(self, name: str, layer: Any, given: tuple[torch.Tensor], out_BTO: torch.Tensor) -> None:
+        if name in self._low_rank:
+            a_IR, b_RO = self._low_rank[name]
+            out_BTO.flatten(0, -2).addmm_(given[0].flatten(0, -2) @ a_IR, b_RO)
+
+
+def _shared(device: str) -> _Base:
+    """The base of this process on a device, loaded once."""
+    with _LOADING:
+        return _base_on(device)
+
+
+_LOADING = threading.Lock()
+_base_on = functools.cache(_Base)
 
 
 def base() -> tuple[Any, Any]:
