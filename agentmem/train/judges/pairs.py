@@ -68,7 +68,7 @@ def fit(
     batches = [batch for _ in range(recipe.epochs) for batch in _batches(examples, recipe.batch, rng)]
     groups = [{"params": low_rank, "lr": recipe.rate}, {"params": head.parameters(), "lr": recipe.head_rate}]
     optimizer, schedule = optimiser(groups, len(batches))
-    fast = fast_dtype() == "bfloat16"
+    fast = fast_dtype("cpu") == "bfloat16"
     tuned.train()
     losses: list[float] = []
     for step, batch in enumerate(batches, start=1):
