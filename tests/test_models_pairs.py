@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from agentmem.errors import ModelError
-from agentmem.models import pairs as module
+from agentmem.models import minilm
 from agentmem.models.judges import ADAPTERS, Sight, shipped, shipped_slots
-from agentmem.models.pairs import PairModel, base, first_tokens, load_adapter, mean_tokens, save_adapter
+from agentmem.models.minilm import base, mean_tokens
+from agentmem.models.pairs import SLOT_TOKENS, PairModel, first_tokens, load_adapter, save_adapter
 
 NAMES = sorted(path.stem for path in ADAPTERS.glob("*.safetensors"))
 
@@ -102,7 +103,7 @@ def test_slots_over_the_shared_base_are_those_of_a_base_of_their_own():
     texts = [text for pair in PAIRS for text in pair if text]
     tokenizer, model, _ = merged("slots")
     with torch.inference_mode():
-        alone = mean_tokens(model, tokenizer, texts, "cpu").numpy()
+        alone = mean_tokens(model, tokenizer, texts, "cpu", SLOT_TOKENS).numpy()
     np.testing.assert_allclose(shipped_slots().encode(texts), alone, atol=1e-5)
 
 
@@ -110,8 +111,8 @@ def test_judges_that_begin_in_several_threads_load_one_base_and_do_not_mix(monke
     names = [name for name in NAMES if name != "slots"]
     alone = {name: shipped(name).probabilities(PAIRS) for name in names}
     loads = []
-    monkeypatch.setattr(module, "base", lambda: loads.append(1) or base())
-    monkeypatch.setattr(module, "_base_on", functools.cache(module._Base))
+    monkeypatch.setattr(minilm, "base", lambda: loads.append(1) or base())
+    monkeypatch.setattr(minilm, "_base_on", functools.cache(minilm.Base))
     fresh = {name: PairModel(ADAPTERS / f"{name}.safetensors") for name in names}
     asked = names * 4
     with ThreadPoolExecutor(8) as pool:

@@ -50,8 +50,10 @@ def test_trees_stay_small() -> None:
 
 
 def test_a_model_that_sees_a_window_only_reads_a_padded_batch() -> None:
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = MistralConfig(vocab_size=128, num_key_value_heads=2, sliding_window=4, **sizes)
+    config = MistralConfig(
+        vocab_size=128, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, sliding_window=4,
+    )  # fmt: skip
     torch.manual_seed(0)
     model = MistralForCausalLM(config).eval()
     assert not in_trees(model)

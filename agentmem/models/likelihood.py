@@ -161,7 +161,7 @@ def load_causal(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = path if path.is_dir() else _converted(path, model_folder(cache), dtype)
-    device = device or _best_device()
+    device = device or best_device()
     with boundary(ModelError, str(folder)), quiet_loading():
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), attn_implementation=attention, local_files_only=True
@@ -170,7 +170,8 @@ def load_causal(
         return model.to(device).eval(), tokenizer
 
 
-def _best_device() -> str:
+def best_device() -> str:
+    """cuda or mps where there is one, else cpu."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -184,7 +185,7 @@ def fast_dtype(device: str | None = None) -> str:
     """
     import torch
 
-    device = device or _best_device()
+    device = device or best_device()
     fast = torch.cuda.is_bf16_supported() if device.startswith("cuda") else (
         device == "cpu" and torch.cpu._is_avx512_bf16_supported())  # fmt: skip
     return "bfloat16" if fast else "float32"

@@ -2,16 +2,14 @@
 
 The base is all-MiniLM-L6-v2, which is here anyway as the default embedder; a task adds low-rank changes to it (LoRA,
 Hu et al. 2021, arXiv 2106.09685) and a linear head over the first token, a few megabytes of safetensors. All tasks of a
-process share one copy of the base: the changes of a task are added to what its layers give while the task reads.
+process share its one copy (agentmem/models/minilm.py).
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.errors import ModelError, boundary
-from agentmem.models.embed import minilm_folder
-from agentmem.models.quiet import quiet_loading
+from agentmem.models.minilm import DIM, mean_tokens, shared
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +106,7 @@ class PairModel:
 class SlotEncoder:
     """The base with an adapter that brings texts together which fill one slot. Loads at the first text; thread-safe."""
 
-    dim = 384  # of MiniLM, known before it is loaded
+    dim = DIM
 
     def __init__(self, path: Path, device: str | None = None) -> None:
         self.name = path.stem
@@ -132,7 +129,7 @@ class _Loaded:
         import torch
 
         adapter = load_adapter(path)
-        self._base = _shared(device)
+        self._base = shared(device)
         self._low_rank = {name: (torch.from_numpy(a_RI.T).to(device), torch.from_numpy(b_OR.T).to(device))
                           for name, (a_RI, b_OR) in adapter.low_rank.items()}  # fmt: skip
         self._weight_DC = torch.from_numpy(adapter.head_weight.T).to(device)
@@ -152,61 +149,12 @@ class _Loaded:
         return back
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        rows = [np.zeros((0, SlotEncoder.dim), np.float32)]
+        rows = [np.zeros((0, DIM), np.float32)]
         with self._base.changed(self._low_rank) as (tokenizer, model):
             for start in range(0, len(texts), BATCH):
-                found = mean_tokens(model, tokenizer, texts[start : start + BATCH], model.device)
+                found = mean_tokens(model, tokenizer, texts[start : start + BATCH], model.device, SLOT_TOKENS)
                 rows.append(found.float().cpu().numpy())
         return np.concatenate(rows)
-
-
-class _Base:
-    """The base of one device. What an adapter changes is added while it reads, one adapter at a time."""
-
-    def __init__(self, device: str) -> None:
-        import torch
-
-        tokenizer, model = base()
-        self._read: tuple[Any, Any] = tokenizer, model.to(device).eval()
-        self._lock = threading.Lock()
-        self._low_rank: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = {}
-        for name, layer in model.named_modules():
-            if isinstance(layer, torch.nn.Linear):
-                layer.register_forward_hook(functools.partial(self._add, name))
-
-    @contextmanager
-    def changed(self, low_rank: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> Iterator[tuple[Any, Any]]:
-        """Tokenizer and transformer for this thread alone, with A (in, rank) and B (rank, out) by layer; no grads."""
-        import torch
-
-        with self._lock, torch.inference_mode():
-            self._low_rank = low_rank
-            yield self._read
-
-    def _add(self, name: str, layer: Any, given: tuple[torch.Tensor], out_BTO: torch.Tensor) -> None:
-        if name in self._low_rank:
-            a_IR, b_RO = self._low_rank[name]
-            out_BTO.flatten(0, -2).addmm_(given[0].flatten(0, -2) @ a_IR, b_RO)
-
-
-def _shared(device: str) -> _Base:
-    """The base of this process on a device, loaded once."""
-    with _LOADING:
-        return _base_on(device)
-
-
-_LOADING = threading.Lock()
-_base_on = functools.cache(_Base)
-
-
-def base() -> tuple[Any, Any]:
-    """Tokenizer and transformer of all-MiniLM-L6-v2, without its pooling. Raises ModelError."""
-    folder = minilm_folder()
-    with boundary(ModelError, f"pair model base {folder}"), quiet_loading():
-        from transformers import AutoModel, AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        return tokenizer, AutoModel.from_pretrained(folder, local_files_only=True)
 
 
 def first_tokens(model: Any, tokenizer: Any, pairs: Sequence[Pair], device: str) -> torch.Tensor:
@@ -216,14 +164,3 @@ def first_tokens(model: Any, tokenizer: Any, pairs: Sequence[Pair], device: str)
         list(first), list(second), truncation="longest_first", max_length=MAX_TOKENS, padding=True, return_tensors="pt"
     )
     return model(**encoded.to(device)).last_hidden_state[:, 0]
-
-
-def mean_tokens(model: Any, tokenizer: Any, texts: Sequence[str], device: str) -> torch.Tensor:
-    """(len(texts), dim): unit vectors of the mean of the last hidden states, as the base itself pools."""
-    import torch
-
-    encoded = tokenizer(list(texts), truncation=True, max_length=SLOT_TOKENS, padding=True, return_tensors="pt")
-    encoded = encoded.to(device)
-    mask_BT1 = encoded["attention_mask"].unsqueeze(-1)
-    hidden_BTD = model(**encoded).last_hidden_state
-    return torch.nn.functional.normalize((hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1), dim=-1)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from agentmem.models.likelihood import fast_dtype
-from agentmem.models.pairs import MAX_TOKENS, TARGETS, Adapter, Pair, base, first_tokens
+from agentmem.models.minilm import base
+from agentmem.models.pairs import MAX_TOKENS, TARGETS, Adapter, Pair, first_tokens
 
 
 class Example(NamedTuple):
