@@ -23,6 +23,9 @@ from agentmem.models.quiet import quiet_loading
 if TYPE_CHECKING:
     import torch
 
+LowRank = Mapping[str, tuple["torch.Tensor", "torch.Tensor"]]
+"""By linear layer A (in, rank) and B (rank, out): x @ A @ B is added to what it gives."""
+
 DIM = 384
 
 TOKENS = 256
@@ -59,35 +62,36 @@ class MiniLM:
 
 
 class Base:
-    """The transformer on one device. What an adapter changes is added while it reads, one adapter at a time."""
+    """The transformer on one device. What an adapter changes is added while it reads; each thread has its own adapter."""
 
     def __init__(self, device: str) -> None:
         import torch
 
-        tokenizer, model = base()
-        self._read: tuple[Any, Any] = tokenizer, model.to(device).eval()
-        self._lock = threading.Lock()  # also of the fast tokenizer, which raises "Already borrowed" in two threads
-        self._low_rank: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._tokenizer, model = base()
+        self._model = model.to(device).eval()
+        self._lock = threading.Lock()  # the fast tokenizer raises "Already borrowed" when two threads use it
+        self._of_thread = threading.local()
         for name, layer in model.named_modules():
             if isinstance(layer, torch.nn.Linear):
                 layer.register_forward_hook(functools.partial(self._add, name))
 
     @contextmanager
-    def changed(self, low_rank: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> Iterator[tuple[Any, Any]]:
-        """Tokenizer and transformer, for this thread alone and without gradients.
-
-        Args:
-            low_rank: by linear layer A (in, rank) and B (rank, out); x @ A @ B is added to what it gives.
-        """
+    def changed(self, low_rank: LowRank) -> Iterator[tuple[Any, Any]]:
+        """Tokenizer and transformer, changed for this thread alone, and without gradients."""
         import torch
 
-        with self._lock, torch.inference_mode():
-            self._low_rank = low_rank
-            yield self._read
+        self._of_thread.low_rank = low_rank
+        with torch.inference_mode():
+            yield self._tokenized, self._model
+
+    def _tokenized(self, *texts: Any, **settings: Any) -> Any:
+        with self._lock:
+            return self._tokenizer(*texts, **settings)
 
     def _add(self, name: str, layer: Any, given: tuple[torch.Tensor], out_BTO: torch.Tensor) -> None:
-        if name in self._low_rank:
-            a_IR, b_RO = self._low_rank[name]
+        low_rank: LowRank = self._of_thread.low_rank
+        if name in low_rank:
+            a_IR, b_RO = low_rank[name]
             out_BTO.flatten(0, -2).addmm_(given[0].flatten(0, -2) @ a_IR, b_RO)
 
 
