@@ -62,7 +62,7 @@ class MiniLM:
 
 
 class Base:
-    """The transformer on one device. What an adapter changes is added while it reads; each thread has its own adapter."""
+    """The transformer on one device. What an adapter changes is added while it reads, in each thread its own."""
 
     def __init__(self, device: str) -> None:
         import torch
