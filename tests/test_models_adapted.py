@@ -17,7 +17,7 @@ from tiny_llama import write_tiny_adapter, write_tiny_llama
 
 from agentmem.errors import ConfigError, ModelError
 from agentmem.models.adapted import AdaptedModel, CausalWriter, base_path
-from agentmem.models.likelihood import load_causal
+from agentmem.models.likelihood import fast_dtype, load_causal
 from agentmem.models.lora import adapter_folder, merge, read_adapter
 from agentmem.models.sampling import Constraint, answer_text, constraint, prompt_ids, sample, stop_ids
 from agentmem.models.weights import cached
@@ -150,7 +150,8 @@ def test_a_model_in_training_writes_as_it_does_once_it_is_saved(base: Path, tmp_
     training: Any = peft.PeftModel.from_pretrained(model, str(folder), is_trainable=True).train()
     prompts, aliases = asked("I live in Lyon", "hi", "no more emojis"), [["f1"], [], ["p1"]]
     answers = CausalWriter(training, tokenizer, grammar=short).write(prompts, aliases)
-    assert answers == AdaptedModel(folder, grammar=short, device="cpu").write(prompts, aliases)
+    saved = AdaptedModel(folder, grammar=short, device="cpu", dtype="float32")
+    assert answers == saved.write(prompts, aliases)
     assert training.training
 
 
@@ -240,6 +241,11 @@ def test_an_adapter_over_a_gguf_file(tmp_path: Path) -> None:
 
 
 # -- writing
+
+
+def test_it_computes_in_what_is_fast_here(base: Path, tmp_path: Path) -> None:
+    model = AdaptedModel(write_tiny_adapter(tmp_path / "a", base), device="cpu").writer.model
+    assert model.dtype == getattr(torch, fast_dtype("cpu"))
 
 
 def test_it_loads_once_and_again_after_a_new_training(base: Path, tmp_path: Path) -> None:

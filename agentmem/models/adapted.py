@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentmem.errors import ConfigError, ModelError, boundary
 from agentmem.models import weights
-from agentmem.models.likelihood import load_causal
+from agentmem.models.likelihood import fast_dtype, load_causal
 from agentmem.models.local import check_file
 from agentmem.models.lora import adapter_config, adapter_folder, merge, read_adapter, weight_files
 from agentmem.models.sampling import Processor, answer_text, constraint, prompt_ids, sample, stop_ids
@@ -125,7 +125,7 @@ class _Recipe:
     """Time and size of the adapter's weights: one that was trained again is another."""
     cache: Path | None
     device: str | None
-    dtype: str
+    dtype: str | None
     grammar: Grammar | None
     max_tokens: int
 
@@ -141,7 +141,7 @@ class AdaptedModel:
         base: what it was trained on (see `base_path`), if not what its settings name.
         cache: folder of downloaded and converted models; None is the user's cache folder.
         device: cpu, cuda or mps; None chooses.
-        dtype: of the weights, float32 or bfloat16.
+        dtype: of the weights, float32 or bfloat16; None takes what computes faster on the device.
         max_tokens: of one answer.
 
     Raises:
@@ -156,7 +156,7 @@ class AdaptedModel:
         base: str = "",
         cache: Path | None = None,
         device: str | None = None,
-        dtype: str = "float32",
+        dtype: str | None = None,
         max_tokens: int = MAX_TOKENS,
     ) -> None:
         folder = adapter_folder(adapter)
@@ -188,7 +188,7 @@ def _loaded(recipe: _Recipe) -> CausalWriter:
         path = base_path(recipe.base, recipe.cache)
     except ConfigError as error:
         raise ConfigError(f"adapter {recipe.folder}: {error}") from error
-    model, tokenizer = load_causal(path, recipe.cache, recipe.device, recipe.dtype)
+    model, tokenizer = load_causal(path, recipe.cache, recipe.device, recipe.dtype or fast_dtype(recipe.device))
     merge(model, adapter)
     return CausalWriter(model, tokenizer, grammar=recipe.grammar, max_tokens=recipe.max_tokens)
 

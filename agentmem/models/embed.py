@@ -59,7 +59,9 @@ def get_embedder(name: str = "minilm", device: str | None = None) -> Embedder:
 
         return FakeEmbedder()
     if name == "minilm":
-        return _Transformer(minilm_folder(), "all-MiniLM-L6-v2", device)
+        from agentmem.models.minilm import MiniLM
+
+        return MiniLM(device)
     if Path(name).is_dir():
         return _Transformer(Path(name), Path(name).resolve().name, device)
     if not name or name.startswith((".", "/", "~")) or name.count("/") > 1:
@@ -77,7 +79,7 @@ class _Transformer:
 
             self._model: SentenceTransformer = SentenceTransformer(str(folder), device=device, local_files_only=True)
             self.dim: int = int(self._model.get_embedding_dimension() or 0)
-        self.name = f"{label}@{_fingerprint(folder)}"
+        self.name = f"{label}@{fingerprint(folder)}"
         self._lock = threading.Lock()  # the fast tokenizer raises "Already borrowed" when two threads use it
 
     def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
@@ -142,7 +144,7 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=3))
 
 
-def _fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path) -> str:
     """Twelve hex digits of the weights: size and 17 evenly spaced samples, so that it costs a millisecond.
 
     Independent of where the files lie: the packaged and the downloaded copy of one model agree.

@@ -70,7 +70,7 @@ class OptionScorer:
         totals: list[float] = []
         for begin in range(0, len(option_ids), OPTIONS_AT_ONCE):
             totals += self._batch(first, cache, len(prompt_ids), option_ids[begin : begin + OPTIONS_AT_ONCE])
-        if _can_be_cropped(cache):
+        if keeps_all(cache):
             self._read = (prompt_ids, cache)
         total = np.array(totals)
         return Likelihoods(total, total / [len(ids) for ids in option_ids])
@@ -107,7 +107,7 @@ class OptionScorer:
         ids_BT = torch.tensor([ids + [0] * (longest - len(ids)) for ids in batch], device=first.device)
         logp_BT = first[ids_BT[:, :1]]  # (B, 1): the prompt's last position predicts the first token
         if longest > 1:
-            kept = cache if _can_be_cropped(cache) else copy.deepcopy(cache)
+            kept = cache if keeps_all(cache) else copy.deepcopy(cache)
             kept.batch_repeat_interleave(len(batch))
             logits_BTV = self.model(ids_BT[:, :-1], past_key_values=kept, use_cache=True).logits
             rest = torch.log_softmax(logits_BTV.float(), -1).gather(-1, ids_BT[:, 1:, None]).squeeze(-1)
@@ -125,7 +125,7 @@ class OptionScorer:
         return ids
 
 
-def _can_be_cropped(cache: Any) -> bool:
+def keeps_all(cache: Any) -> bool:
     """Whether keys and values of all tokens are kept, layer by layer (with a sliding window they are not)."""
     from transformers.cache_utils import DynamicLayer
 
@@ -147,8 +147,8 @@ def load_causal(
 ) -> tuple[Any, Any]:
     """A transformers model (in eval mode) and its tokenizer, from a GGUF file or a folder in transformers' form.
 
-    A GGUF file is converted once and the result kept in the cache (four bytes a weight), because reading it takes
-    half a minute. Raises ModelError.
+    A GGUF file is converted once for each dtype and the result kept in the cache (two or four bytes a weight), because
+    reading it takes half a minute; what lies there is mapped into memory as it is. Raises ModelError.
 
     Args:
         path: the file or folder.
@@ -160,8 +160,8 @@ def load_causal(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = path if path.is_dir() else _converted(path, model_folder(cache))
-    device = device or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    folder = path if path.is_dir() else _converted(path, model_folder(cache), dtype)
+    device = device or best_device()
     with boundary(ModelError, str(folder)), quiet_loading():
         model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), attn_implementation=attention, local_files_only=True
@@ -170,22 +170,35 @@ def load_causal(
         return model.to(device).eval(), tokenizer
 
 
-def fast_dtype() -> str:
-    """bfloat16 where the hardware computes in it (twice as fast and half as large), else float32."""
+def best_device() -> str:
+    """cuda or mps where there is one, else cpu."""
     import torch
 
-    if torch.cuda.is_available():
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _converted(gguf: Path, folder: Path) -> Path:
+def fast_dtype(device: str | None = None) -> str:
+    """bfloat16 where the hardware computes in it (twice as fast and half as large), else float32.
+
+    Args:
+        device: cpu, cuda or mps; None is the one that `load_causal` chooses.
+    """
+    import torch
+
+    device = device or best_device()
+    fast = torch.cuda.is_bf16_supported() if device.startswith("cuda") else (
+        device == "cpu" and torch.cpu._is_avx512_bf16_supported())  # fmt: skip
+    return "bfloat16" if fast else "float32"
+
+
+def _converted(gguf: Path, folder: Path, dtype: str) -> Path:
     """Folder with the weights of `gguf` dequantised, in transformers' form; made on the first call."""
     import torch
     from filelock import FileLock
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    done = folder / f"{gguf.stem}-{gguf.stat().st_size}.transformers"
+    form = "transformers" if dtype == "float32" else f"{dtype}.transformers"
+    done = folder / f"{gguf.stem}-{gguf.stat().st_size}.{form}"
     if done.is_dir():
         return done
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,7 +210,7 @@ def _converted(gguf: Path, folder: Path) -> Path:
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
             gguf_file=gguf.name,
-            dtype=torch.float32,
+            dtype=getattr(torch, dtype),
             quantization_config=GgufConfig(dequantize=True),
             local_files_only=True,
         )

@@ -1,7 +1,8 @@
 """Small models over MiniLM: two texts read together, and which slot of a person's life a text fills.
 
 The base is all-MiniLM-L6-v2, which is here anyway as the default embedder; a task adds low-rank changes to it (LoRA,
-Hu et al. 2021, arXiv 2106.09685) and a linear head over the first token, a few megabytes of safetensors.
+Hu et al. 2021, arXiv 2106.09685) and a linear head over the first token, a few megabytes of safetensors. All tasks of a
+process share its one copy (agentmem/models/minilm.py).
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentmem.errors import ModelError, boundary
-from agentmem.models.embed import minilm_folder
-from agentmem.models.quiet import quiet_loading
+from agentmem.models.minilm import DIM, mean_tokens, shared
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +83,7 @@ def load_adapter(path: Path) -> Adapter:
 
 
 class PairModel:
-    """The base with one adapter merged into it. Loads at the first pair; safe to share between threads.
+    """The base with one adapter. Loads at the first pair; safe to share between threads.
 
     Args:
         path: of the adapter.
@@ -99,83 +99,62 @@ class PairModel:
         """(len(pairs), labels of the adapter); rows sum to 1. Raises ModelError."""
         with self._lock, boundary(ModelError, f"pair model {self._path.name}"):
             if self._loaded is None:
-                self._loaded = _Loaded(load_adapter(self._path), self._device)
+                self._loaded = _Loaded(self._path, self._device)
             return self._loaded.probabilities(pairs)
 
 
+class SlotEncoder:
+    """The base with an adapter that brings texts together which fill one slot. Loads at the first text; thread-safe."""
+
+    dim = DIM
+
+    def __init__(self, path: Path, device: str | None = None) -> None:
+        self.name = path.stem
+        self._path, self._device = path, device or "cpu"
+        self._lock = threading.Lock()
+        self._loaded: _Loaded | None = None
+
+    def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
+        """Unit vectors (len(texts), dim). Raises ModelError."""
+        with self._lock, boundary(ModelError, f"slot encoder {self._path.name}"):
+            if self._loaded is None:
+                self._loaded = _Loaded(self._path, self._device)
+            return self._loaded.vectors(texts)
+
+
 class _Loaded:
-    def __init__(self, adapter: Adapter, device: str) -> None:
+    """An adapter in memory, beside the base that all share."""
+
+    def __init__(self, path: Path, device: str) -> None:
         import torch
 
-        self._device = device
-        self._tokenizer, self._model = merged(adapter, device)
-        self._weight = torch.from_numpy(adapter.head_weight).to(device)
-        self._bias = torch.from_numpy(adapter.head_bias).to(device)
+        adapter = load_adapter(path)
+        self._base = shared(device)
+        self._low_rank = {name: (torch.from_numpy(a_RI.T).to(device), torch.from_numpy(b_OR.T).to(device))
+                          for name, (a_RI, b_OR) in adapter.low_rank.items()}  # fmt: skip
+        self._weight_DC = torch.from_numpy(adapter.head_weight.T).to(device)
+        self._bias_C = torch.from_numpy(adapter.head_bias).to(device)
 
     def probabilities(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
-        import torch
-
-        rows: list[NDArray[np.float32]] = [np.zeros((0, len(self._bias)), np.float32)]
+        rows: list[NDArray[np.float32]] = [np.zeros((0, len(self._bias_C)), np.float32)]
         order = sorted(range(len(pairs)), key=lambda place: sum(map(len, pairs[place])))  # batches of like lengths
-        with torch.inference_mode():
+        with self._base.changed(self._low_rank) as (tokenizer, model):
             for start in range(0, len(order), BATCH):
                 batch = [pairs[place] for place in order[start : start + BATCH]]
-                hidden_BD = first_tokens(self._model, self._tokenizer, batch, self._device)
-                logits_BC = hidden_BD @ self._weight.T + self._bias
+                logits_BC = first_tokens(model, tokenizer, batch, model.device) @ self._weight_DC + self._bias_C
                 rows.append(logits_BC.softmax(-1).float().cpu().numpy())
         found = np.concatenate(rows)
         back = np.empty_like(found)
         back[order] = found
         return back
 
-
-class SlotEncoder:
-    """The base with an adapter that brings texts together which fill one slot. Loads at the first text; thread-safe."""
-
-    dim = 384  # of MiniLM, known before it is loaded
-
-    def __init__(self, path: Path, device: str | None = None) -> None:
-        self.name = path.stem
-        self._path, self._device = path, device or "cpu"
-        self._lock = threading.Lock()
-        self._loaded: tuple[Any, Any] | None = None
-
-    def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """Unit vectors (len(texts), dim). Raises ModelError."""
-        import torch
-
-        with self._lock, boundary(ModelError, f"slot encoder {self._path.name}"):
-            if self._loaded is None:
-                self._loaded = merged(load_adapter(self._path), self._device)
-            tokenizer, model = self._loaded
-            rows = [np.zeros((0, self.dim), np.float32)]
-            with torch.inference_mode():
-                for start in range(0, len(texts), BATCH):
-                    found = mean_tokens(model, tokenizer, texts[start : start + BATCH], self._device)
-                    rows.append(found.float().cpu().numpy())
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        rows = [np.zeros((0, DIM), np.float32)]
+        with self._base.changed(self._low_rank) as (tokenizer, model):
+            for start in range(0, len(texts), BATCH):
+                found = mean_tokens(model, tokenizer, texts[start : start + BATCH], model.device, SLOT_TOKENS)
+                rows.append(found.float().cpu().numpy())
         return np.concatenate(rows)
-
-
-def merged(adapter: Adapter, device: str) -> tuple[Any, Any]:
-    """Tokenizer and base with the adapter's changes added to its weights."""
-    import torch
-
-    tokenizer, model = base()
-    with torch.no_grad():
-        weights = dict(model.named_parameters())
-        for name, (a_RI, b_OR) in adapter.low_rank.items():
-            weights[f"{name}.weight"] += torch.from_numpy(b_OR @ a_RI)
-    return tokenizer, model.to(device).eval()
-
-
-def base() -> tuple[Any, Any]:
-    """Tokenizer and transformer of all-MiniLM-L6-v2, without its pooling. Raises ModelError."""
-    folder = minilm_folder()
-    with boundary(ModelError, f"pair model base {folder}"), quiet_loading():
-        from transformers import AutoModel, AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        return tokenizer, AutoModel.from_pretrained(folder, local_files_only=True)
 
 
 def first_tokens(model: Any, tokenizer: Any, pairs: Sequence[Pair], device: str) -> torch.Tensor:
@@ -185,14 +164,3 @@ def first_tokens(model: Any, tokenizer: Any, pairs: Sequence[Pair], device: str)
         list(first), list(second), truncation="longest_first", max_length=MAX_TOKENS, padding=True, return_tensors="pt"
     )
     return model(**encoded.to(device)).last_hidden_state[:, 0]
-
-
-def mean_tokens(model: Any, tokenizer: Any, texts: Sequence[str], device: str) -> torch.Tensor:
-    """(len(texts), dim): unit vectors of the mean of the last hidden states, as the base itself pools."""
-    import torch
-
-    encoded = tokenizer(list(texts), truncation=True, max_length=SLOT_TOKENS, padding=True, return_tensors="pt")
-    encoded = encoded.to(device)
-    mask_BT1 = encoded["attention_mask"].unsqueeze(-1)
-    hidden_BTD = model(**encoded).last_hidden_state
-    return torch.nn.functional.normalize((hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1), dim=-1)

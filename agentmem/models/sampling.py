@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agentmem.errors import ModelError, boundary
+from agentmem.models.trees import in_trees, read_trees
 
 if TYPE_CHECKING:
     import torch
@@ -61,9 +62,9 @@ def sample(
 ) -> list[list[int]]:
     """What the model writes after each prompt: the new tokens, with the stop that ended them if one did.
 
-    All prompts are one batch, padded on the left. Drawn from softmax(scores / temperature) over the whole vocabulary,
-    whatever the model's generation settings say, so that a trainer knows the probabilities. Without gradients, and in
-    eval mode; the model's mode is put back.
+    All prompts are one batch, padded on the left; on a CPU, what several begin with is read once (see trees.py). Drawn
+    from softmax(scores / temperature) over the whole vocabulary, whatever the model's generation settings say, so that
+    a trainer knows the probabilities. Without gradients, and in eval mode; the model's mode is put back.
 
     Args:
         model: a transformers causal model, on any device.
@@ -83,28 +84,31 @@ def sample(
     model.eval()
     try:
         with torch.no_grad():
-            new_BT = _sampled(model, *_left_padded(prompts, pad, model.device), stops, max_tokens, pad,
-                              processors, lambda scores: _taken(scores, temperature, generator))  # fmt: skip
+            new_BT = _sampled(model, prompts, stops, max_tokens, pad, processors,
+                              lambda scores: _taken(scores, temperature, generator))  # fmt: skip
     finally:
         model.train(training)
     return [_up_to_stop(row, stops) for row in new_BT]
 
 
 def _sampled(
-    model: Any, ids_BL: Tensor, mask_BL: Tensor, stops: Collection[int], max_tokens: int, pad: int,
+    model: Any, prompts: Sequence[Sequence[int]], stops: Collection[int], max_tokens: int, pad: int,
     processors: Sequence[Processor], take: Callable[[Tensor], Tensor],
 ) -> list[list[int]]:  # fmt: skip
     """New tokens of each row; after its first stop a row holds padding."""
     import torch
 
-    length = ids_BL.shape[1]
-    fed, places, cache = ids_BL, (mask_BL.cumsum(1) - 1).clamp(min=0), None
+    ids_BL, mask_BL = _left_padded(prompts, pad, model.device)
+    length, fed, places, cache = ids_BL.shape[1], ids_BL, (mask_BL.cumsum(1) - 1).clamp(min=0), None
     stops_S = torch.tensor(sorted(stops), device=ids_BL.device)
     ended_B = torch.zeros(len(ids_BL), dtype=torch.bool, device=ids_BL.device)
     for _ in range(max_tokens):
-        read = model(input_ids=fed, attention_mask=mask_BL, position_ids=places, past_key_values=cache,
-                     use_cache=True, logits_to_keep=1)  # fmt: skip
-        cache, scores_BV = read.past_key_values, read.logits[:, -1].float()
+        if cache is None and in_trees(model):
+            cache, scores_BV = read_trees(model, prompts, length)
+        else:
+            read = model(input_ids=fed, attention_mask=mask_BL, position_ids=places, past_key_values=cache,
+                         use_cache=True, logits_to_keep=1)  # fmt: skip
+            cache, scores_BV = read.past_key_values, read.logits[:, -1].float()
         for processor in processors:
             scores_BV = processor(ids_BL, scores_BV)
         next_B = take(scores_BV).masked_fill(ended_B, pad)

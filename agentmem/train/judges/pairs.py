@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from agentmem.models.likelihood import fast_dtype
-from agentmem.models.pairs import MAX_TOKENS, TARGETS, Adapter, Pair, base, first_tokens
+from agentmem.models.minilm import base
+from agentmem.models.pairs import MAX_TOKENS, TARGETS, Adapter, Pair, first_tokens
 
 
 class Example(NamedTuple):
@@ -68,7 +69,7 @@ def fit(
     batches = [batch for _ in range(recipe.epochs) for batch in _batches(examples, recipe.batch, rng)]
     groups = [{"params": low_rank, "lr": recipe.rate}, {"params": head.parameters(), "lr": recipe.head_rate}]
     optimizer, schedule = optimiser(groups, len(batches))
-    fast = fast_dtype() == "bfloat16"
+    fast = fast_dtype("cpu") == "bfloat16"
     tuned.train()
     losses: list[float] = []
     for step, batch in enumerate(batches, start=1):

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from agentmem.models.pairs import Adapter, base, mean_tokens
+from agentmem.models.minilm import base, mean_tokens
+from agentmem.models.pairs import SLOT_TOKENS, Adapter
 from agentmem.policy.wording import memory_text
 from agentmem.train.judges.pairs import Watch, adapter_of, optimiser, with_low_rank
 from agentmem.train.judges.records import held_out, records
@@ -91,8 +92,9 @@ def fit_slots(recipe: Recipe, about: dict[str, str], watch: Watch) -> Adapter:
     losses: list[float] = []
     for step in range(1, recipe.steps + 1):
         batch = _batch(source, recipe.batch)
-        old_BD = mean_tokens(tuned, tokenizer, [one.old for one in batch], "cpu")
-        new_ND = mean_tokens(tuned, tokenizer, [*(one.new for one in batch), *(one.apart for one in batch[::2])], "cpu")
+        old_BD = mean_tokens(tuned, tokenizer, [one.old for one in batch], "cpu", SLOT_TOKENS)
+        new_ND = mean_tokens(tuned, tokenizer, [*(one.new for one in batch), *(one.apart for one in batch[::2])],
+                             "cpu", SLOT_TOKENS)  # fmt: skip
         scores_BN = SCALE * old_BD @ new_ND.T
         gold_B = torch.arange(len(batch))
         loss = torch.nn.functional.cross_entropy(scores_BN, gold_B)
