@@ -48,8 +48,9 @@ class Config(BaseModel):
     base_url: str | None = None
     """address of an OpenAI-compatible server, for a model named openai:NAME"""
     policy: str = Field(default="offline", min_length=1)
-    """what reads memories out of a conversation: offline (no generation), trained (a small model that ships words what
-    a detector finds), prompted (asks the chat model), or the folder of a trained adapter"""
+    """what reads memories out of a conversation: default (the trained policy; the offline one while its base, fetched
+    at the first use, cannot be had), trained (a small model that ships words what a detector finds), offline (no
+    generation), prompted (asks the chat model), or the folder of a trained adapter"""
     embedder: str = Field(default="minilm", min_length=1)
     """what search is built on: minilm, hash (words only, for tests), or a sentence-transformers model"""
     reranker: str = Field(default="ms-marco", min_length=1)

@@ -43,9 +43,9 @@ def graph_page() -> str:
 
 
 def readme_with_capture() -> str:
-    """The README with what the main job prints on this machine today (it needs the default model)."""
+    """The README with what the main job prints on this machine today (it needs the models that it uses)."""
     example = DOCS.parent / "examples" / "main_job.py"
-    printed = subprocess.run([sys.executable, str(example)], check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run([sys.executable, str(example)], check=True, stdout=subprocess.PIPE, text=True).stdout
     capture = "<!-- capture -->\n```text\n" + printed.strip() + "\n```\n<!-- end of capture -->"
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     return re.sub(r"<!-- capture -->.*?<!-- end of capture -->", lambda _: capture, readme, flags=re.DOTALL)

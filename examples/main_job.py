@@ -30,7 +30,7 @@ def main() -> None:
     with Agent("alice", root=ROOT) as agent:
         for file in CONVERSATIONS:
             learn(agent, HERE / file)
-        show_memory()
+        show_memory(agent)
         compare_answers(agent)
     console.print(f"\nThe memory is yours to read and edit: [bold]{ROOT.name}/alice/memory.md[/bold]")
 
@@ -46,13 +46,13 @@ def learn(agent: Agent, file: Path) -> None:
             console.print(f"[dim]not kept: {refusal.reason}[/dim]")
 
 
-def show_memory() -> None:
-    console.rule("What agentmem wrote")
-    for name in ("memory.md", "history.md"):
-        text = (ROOT / "alice" / name).read_text(encoding="utf-8")
-        console.print(
-            Panel(Syntax(text, "markdown", word_wrap=True, background_color="default"), title=f"demo/alice/{name}")
-        )
+def show_memory(agent: Agent) -> None:
+    written_by = {change.policy for change in agent.history()}
+    console.rule(f"What agentmem wrote (policy {', '.join(sorted(written_by)) or 'none: nothing was written'})")
+    for file in (ROOT / "alice" / "memory.md", ROOT / "alice" / "history.md"):
+        if file.exists():
+            text = Syntax(file.read_text(encoding="utf-8"), "markdown", word_wrap=True, background_color="default")
+            console.print(Panel(text, title=f"demo/alice/{file.name}"))
 
 
 def compare_answers(agent: Agent) -> None:

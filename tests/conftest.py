@@ -9,6 +9,7 @@ import pytest
 
 from agentmem.models import rerank
 from agentmem.models.embed import Embedder, get_embedder
+from agentmem.policy import default
 
 
 def pytest_configure() -> None:
@@ -37,6 +38,12 @@ def _no_reranker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(
             rerank, "get_reranker", lambda name, cache=None: get("none" if name == "ms-marco" else name)
         )
+
+
+@pytest.fixture(autouse=True)
+def _no_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default policy is the offline one: fast, and without a download. Who wants the other puts `missing` back."""
+    monkeypatch.setattr(default, "missing", lambda cache, device: "the base of the trained policy")
 
 
 @pytest.fixture(autouse=True)

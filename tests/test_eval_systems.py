@@ -187,3 +187,14 @@ def test_without_a_mechanism_while_it_works_and_with_it_again_afterwards(tmp_pat
 def test_an_unknown_mechanism_is_named_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="without what.*reranker, judged-lines"):
         make_system(SystemSpec(label="without:magic"))
+
+
+def test_what_is_measured_does_not_depend_on_the_network() -> None:
+    for label, policy in (
+        ("agentmem", "offline"),
+        ("agentmem:whole_memory", "offline"),
+        ("agentmem:trained", "trained"),
+    ):
+        assert make_system(SystemSpec(label=label)).config["policy"] == policy
+    with pytest.raises(ConfigError, match="agentmem:trained or agentmem:offline"):
+        make_system(SystemSpec(label="agentmem:default"))

@@ -10,7 +10,8 @@ import pytest
 from agentmem import Agent
 from agentmem.importers import read_sessions
 from agentmem.models.weights import cached
-from agentmem.policy import Observation, PromptedPolicy
+from agentmem.policy import Observation, PromptedPolicy, default
+from agentmem.policy.default import missing
 from agentmem.session import make_session
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -18,6 +19,13 @@ MEAT = re.compile(
     r"\b(chicken|beef|pork|steak|salmon|fish|ham|bacon|lamb|turkey|shrimp|meat|meatballs)\b", re.IGNORECASE
 )
 GUESTS = [{"role": "user", "content": "Which dish should I cook for my guests?"}]
+
+
+def learn(agent: Agent) -> None:
+    for name in ("lisbon.json", "porto.json"):
+        for session in read_sessions(EXAMPLES / name):
+            agent.observe(session)
+
 
 needs_default = pytest.mark.skipif(
     cached("qwen2.5-coder-1.5b") is None, reason="the default model is not fetched: make slow"
@@ -28,10 +36,8 @@ needs_small = pytest.mark.skipif(cached("smollm2-135m") is None, reason="smollm2
 @pytest.mark.slow
 @needs_default
 def test_the_default_model_follows_what_the_offline_policy_remembered(tmp_path: Path) -> None:
-    with Agent("alice", root=tmp_path) as agent:
-        for name in ("lisbon.json", "porto.json"):
-            for session in read_sessions(EXAMPLES / name):
-                agent.observe(session)
+    with Agent("alice", root=tmp_path, policy="offline") as agent:
+        learn(agent)
         texts = [memory.text for memory in agent.memories()]
         assert "Is vegetarian." in texts
         assert "Moved to Porto last week!" in texts and "Lives in Lyon." not in texts
@@ -43,6 +49,24 @@ def test_the_default_model_follows_what_the_offline_policy_remembered(tmp_path: 
         assert "Is vegetarian." in [known[id] for id in reply.used]
     with Agent("nobody", root=tmp_path) as stranger:
         assert MEAT.search(stranger.respond(GUESTS).text)
+
+
+@pytest.mark.slow
+@needs_default
+@needs_small
+def test_the_default_model_follows_what_the_trained_policy_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever words it finds for it."""
+    monkeypatch.setattr(default, "missing", missing)
+    with Agent("alice", root=tmp_path, policy="default") as agent:
+        learn(agent)
+        assert {change.policy for change in agent.history()} == {f"trained:{default.DEFAULT.name}"}
+        known = {memory.id: memory.text for memory in agent.memories()}
+        diet = {id for id, text in known.items() if "vegetarian" in text.lower()}
+        assert diet
+        reply = agent.respond(GUESTS)
+        assert not MEAT.search(reply.text) and diet & set(reply.used)
 
 
 @pytest.mark.slow

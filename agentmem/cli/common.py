@@ -44,7 +44,8 @@ class Common:
     json: Annotated[bool, _option("--json", " ", "Print JSON and nothing else.")] = False
     model: Annotated[str | None, _option("--model", "NAME", "Chat model, such as openai:gpt-5-mini.")] = None
     policy: Annotated[
-        str | None, _option("--policy", "NAME", "What reads memories: offline, trained, prompted, or an adapter.")
+        str | None,
+        _option("--policy", "NAME", "What reads memories: default, trained, offline, prompted, or an adapter."),
     ] = None
     embedder: Annotated[str | None, _option("--embedder", "NAME", "What search is built on.")] = None
 

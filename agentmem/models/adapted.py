@@ -169,7 +169,11 @@ class AdaptedModel:
 
     @property
     def writer(self) -> CausalWriter:
-        """The loaded model. Raises ConfigError when the adapter does not fit its base, ModelError."""
+        """The loaded model; see `load`."""
+        return self.load()
+
+    def load(self) -> CausalWriter:
+        """Load the model, if it is not. Raises ConfigError when the adapter does not fit its base, ModelError."""
         with _LOADING:  # two threads must not load the same weights twice
             return _loaded(self._recipe)
 

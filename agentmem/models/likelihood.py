@@ -193,20 +193,25 @@ def fast_dtype(device: str | None = None) -> str:
 
 def _converted(gguf: Path, folder: Path, dtype: str) -> Path:
     """Folder with the weights of `gguf` dequantised, in transformers' form; made on the first call."""
-    import torch
     from filelock import FileLock
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     form = "transformers" if dtype == "float32" else f"{dtype}.transformers"
     done = folder / f"{gguf.stem}-{gguf.stat().st_size}.{form}"
     if done.is_dir():
         return done
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{done.name}.lock"), boundary(ModelError, f"{gguf}: cannot be converted"), quiet_loading():
-        if done.is_dir():
-            return done
-        unfinished = done.with_suffix(".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with boundary(ModelError, f"{gguf}: cannot be converted in {folder}"), quiet_loading():
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f".{done.name}.lock"):
+            return done if done.is_dir() else _convert(gguf, done)
+
+
+def _convert(gguf: Path, done: Path) -> Path:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    unfinished = done.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent,
             gguf_file=gguf.name,
@@ -215,8 +220,8 @@ def _converted(gguf: Path, folder: Path, dtype: str) -> Path:
             local_files_only=True,
         )
         model.save_pretrained(unfinished)
-        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True).save_pretrained(
-            unfinished
-        )
-        unfinished.replace(done)
-    return done
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
+        tokenizer.save_pretrained(unfinished)
+        return unfinished.replace(done)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)  # half of it would keep a full disk full

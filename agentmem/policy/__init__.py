@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agentmem.errors import ConfigError, boundary
 from agentmem.policy.base import MemoryPolicy, Observation, Proposal
+from agentmem.policy.default import DEFAULT, DefaultPolicy
 from agentmem.policy.edits import Edit
 from agentmem.policy.prompted import PromptedPolicy
 from agentmem.policy.trained import TrainedPolicy, load_trained
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT",
+    "DefaultPolicy",
     "Edit",
     "MemoryPolicy",
     "Observation",
@@ -30,9 +32,7 @@ __all__ = [
     "trained_folder",
 ]
 
-POLICIES = ("offline", "trained", "prompted")
-DEFAULT = Path(__file__).parent / "data" / "default"
-"""The adapter that ships: what "trained" names (docs/default-policy.md; `make train-default` makes it anew)."""
+POLICIES = ("default", "offline", "trained", "prompted")
 
 
 def get_policy(
@@ -46,7 +46,8 @@ def get_policy(
     """The policy called `name`; it takes only what it needs of the embedder and the chat model.
 
     Args:
-        name: "offline", "trained" (the adapter that ships), "prompted", or the folder of another (see `load_trained`).
+        name: "default" (the trained policy; the offline one while its base cannot be had), "offline", "trained" (the
+            adapter that ships), "prompted", or the folder of another (see `load_trained`).
         embedder: makes it.
         model: makes the chat model.
         cache: folder of downloaded models, for the base of an adapter; None is the user's cache folder.
@@ -55,10 +56,16 @@ def get_policy(
     Raises:
         ConfigError: no policy has this name, or the adapter cannot be used.
     """
-    if name == "offline":
+
+    def offline() -> MemoryPolicy:
         from agentmem.policy.offline import OfflinePolicy
 
         return OfflinePolicy(embedder())
+
+    if name == "default":
+        return DefaultPolicy(offline, cache=cache, device=device)
+    if name == "offline":
+        return offline()
     if name == "prompted":
         return PromptedPolicy(model())
     if name == "trained":

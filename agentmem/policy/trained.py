@@ -118,23 +118,27 @@ def together(proposal: Proposal) -> Proposal:
     return proposal.model_copy(update={"edits": distinct(proposal.edits)})
 
 
-def load_trained(folder: Path, *, cache: Path | None = None, device: str | None = None) -> TrainedPolicy:
+def load_trained(
+    folder: Path, *, cache: Path | None = None, device: str | None = None, at_once: bool = False
+) -> TrainedPolicy:
     """The policy of a trained adapter, in the action space it was trained for.
-
-    Its weights are loaded when it first reads something.
 
     Args:
         folder: with adapter_config.json and adapter_model.safetensors, or with one folder that has them.
         cache: folder of downloaded models; None is the user's cache folder.
         device: cpu, cuda or mps; None chooses.
+        at_once: load its weights now, and not when it first reads something.
 
     Raises:
         ConfigError: no adapter lies there, or none that can be used.
+        ModelError: its base cannot be had; only with `at_once`.
     """
     from agentmem.models.adapted import AdaptedModel
     from agentmem.models.lora import adapter_folder
 
     actions = actions_of(adapter_folder(folder))
     writer = AdaptedModel(folder, grammar=actions.grammar, cache=cache, device=device, max_tokens=actions.max_tokens)
+    if at_once:
+        writer.load()
     marker = None if actions.marks is None else shipped_marker(actions.marks)
     return TrainedPolicy(writer, name=f"trained:{folder.resolve().name}", actions=actions, marker=marker)

@@ -77,8 +77,8 @@ def _langmem(spec: SystemSpec) -> System:
 SYSTEMS: dict[str, tuple[Callable[[SystemSpec], System], str]] = {
     "agentmem": (
         _agentmem,
-        "agentmem; agentmem:prompted or agentmem:FOLDER for that policy, or that trained adapter; "
-        "agentmem:full_history, :whole_memory, :retrieve for a route",
+        "agentmem with the offline policy; agentmem:trained, :prompted or agentmem:FOLDER for that policy, or that "
+        "trained adapter; agentmem:full_history, :whole_memory, :retrieve for a route",
     ),
     "without": (_without, "agentmem without one of its mechanisms: without:reranker, … (eval/systems/ablations.py)"),
     "no-memory": (_baseline, "remembers nothing"),

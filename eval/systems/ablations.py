@@ -97,7 +97,7 @@ class _Without(Wrapped):
 
 
 class AblatedSystem:
-    """agentmem as it ships, without one mechanism."""
+    """agentmem with the offline policy, without one mechanism."""
 
     def __init__(self, spec: SystemSpec) -> None:
         name = spec.label.partition(":")[2]

@@ -18,6 +18,7 @@ from agentmem.agent import OBSERVE, build
 from agentmem.applicable import applicable
 from agentmem.config import Config
 from agentmem.elicit import worth_asking
+from agentmem.errors import ConfigError
 from agentmem.memory import Add, Forget, Hit, HitKind, Memory, StandingInstruction
 from agentmem.models.chat import get_chat_model
 from agentmem.models.embed import Embedder, Remembering, get_embedder
@@ -44,11 +45,13 @@ _BUDGETS = {
 
 
 class AgentmemSystem:
-    """agentmem with one policy, route and presentation."""
+    """agentmem with one policy (the offline one unless another is named), route and presentation."""
 
     def __init__(self, spec: SystemSpec) -> None:
+        if spec.policy == "default":  # which of two it is depends on the network
+            raise ConfigError(f"system {spec.label!r}: name what is measured, agentmem:trained or agentmem:offline")
         route = spec.policy if spec.policy in _BUDGETS else ""
-        settings: dict[str, Any] = {"policy": spec.policy} if spec.policy and not route else {}
+        settings: dict[str, Any] = {"policy": spec.policy if spec.policy and not route else "offline"}
         settings |= {"presentation": spec.presentation} if spec.presentation else {}
         settings |= _BUDGETS.get(route, {})
         reranker = "none" if spec.embedder == "hash" else spec.reranker  # as fast and as blind as that embedder
