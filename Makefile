@@ -62,8 +62,9 @@ eval-peers: .venv-peers/.installed  ## mem0 and langmem on the same subsets, rea
 eval-ablations: .venv/.installed  ## agentmem without each of its mechanisms, on the subsets of `make eval` (hours)
 	$(PY) -m eval suite ablations --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
 
-train-default: .venv/.installed  ## the detector and the policy that ship, anew from the data (two hours on two cores; RESUME=1 goes on with the policy)
+train-default: .venv/.installed  ## the detectors and the policy that ship, anew from the data (half an hour on a GPU, a night on two cores; RESUME=1 goes on with the policy)
 	$(if $(RESUME),,$(PY) -m agentmem.train.judges marks --threads 2)
+	$(if $(RESUME),,$(PY) -m agentmem.train.judges tags --threads 2)
 	$(PY) -m agentmem train sft agentmem/train/data/dialogues --recipe agentmem/train/data/default.yaml --out $(RUNS)/default $(if $(RESUME),--resume)
 	$(PY) -m agentmem train export $(RUNS)/default --out agentmem/policy/data/default --base smollm2-135m --about agentmem/train/data/default.json --dtype bfloat16 --part-mb 4.9
 

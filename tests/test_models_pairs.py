@@ -11,9 +11,9 @@ from agentmem.errors import ModelError
 from agentmem.models import minilm
 from agentmem.models.judges import ADAPTERS, Sight, shipped, shipped_slots
 from agentmem.models.minilm import base, mean_tokens
-from agentmem.models.pairs import SLOT_TOKENS, PairModel, first_tokens, load_adapter, save_adapter
+from agentmem.models.pairs import SLOT_TOKENS, Adapter, PairModel, first_tokens, load_adapter, save_adapter
 
-NAMES = sorted(path.stem for path in ADAPTERS.glob("*.safetensors"))
+NAMES = sorted({path.stem for path in ADAPTERS.glob("*.safetensors")} - {"tags"})
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,19 @@ def test_an_adapter_comes_back_from_disk(fitted):
     assert again.labels == ("asleep", "red") and again.about == {"of": "colours"}
     assert again.low_rank.keys() == adapter.low_rank.keys()
     np.testing.assert_allclose(again.head_weight, adapter.head_weight, atol=2e-3)  # half precision
+
+
+def test_weights_of_a_byte_come_back_within_a_250th_of_the_largest_of_their_rank(tmp_path):
+    rng = np.random.default_rng(0)
+    sides = (rng.normal(size=(4, 30)).astype(np.float32), rng.normal(size=(50, 4)).astype(np.float32))
+    sides[0][1] = 0  # a rank that changes nothing
+    sides[0][2] *= 1e-3
+    head = np.zeros((2, 30), np.float32), np.zeros(2, np.float32)
+    save_adapter(Adapter(("a", "b"), {"layer": sides}, *head, {}), tmp_path / "x.safetensors")
+    again = load_adapter(tmp_path / "x.safetensors").low_rank["layer"]
+    for was, now, of_rank in zip(sides, again, (1, 0), strict=True):
+        largest = np.abs(was).max(axis=of_rank, keepdims=True)
+        assert np.all(np.abs(was - now) <= largest / 250 + 1e-9)
 
 
 def test_probabilities_sum_to_one_and_do_not_depend_on_the_batch(fitted):

@@ -38,7 +38,9 @@ def test_the_commands_lead_from_logs_to_a_policy_in_use(tmp_path: Path, monkeypa
 
     base, few = write_tiny_llama(tmp_path / "base"), tmp_path / SHIPPED / "few.jsonl"
     few.parent.mkdir(parents=True)
-    few.write_text("".join(next((HOME / SHIPPED).glob("*.jsonl")).read_text("utf-8").splitlines(keepends=True)[:20]), "utf-8")
+    few.write_text(
+        "".join(next((HOME / SHIPPED).glob("*.jsonl")).read_text("utf-8").splitlines(keepends=True)[:20]), "utf-8"
+    )
     (tmp_path / "agentmem" / "train" / "data" / "default.yaml").write_text(
         (HOME / "agentmem" / "train" / "data" / "default.yaml").read_text("utf-8"), "utf-8"
     )

@@ -33,7 +33,7 @@ def test_the_commands_lead_from_the_data_to_a_policy(tmp_path: Path, monkeypatch
     monkeypatch.chdir(HOME)
     made = subprocess.run(["make", "-n", "train-default", "RUNS=" + str(tmp_path)], capture_output=True, text=True)
     commands = [line for line in made.stdout.splitlines() if " -m agentmem" in line]
-    fit, sft, export = (shlex.split(command) for command in commands[-3:])
+    fit, tag, sft, export = (shlex.split(command) for command in commands[-4:])
 
     monkeypatch.setattr(marks, "records", lambda name: records(name)[:25])
     out = tmp_path / "marks.safetensors"
@@ -42,6 +42,10 @@ def test_the_commands_lead_from_the_data_to_a_policy(tmp_path: Path, monkeypatch
     assert load_adapter(out).labels == WORTHS
 
     base, few = write_tiny_llama(tmp_path / "base"), tmp_path / "few.jsonl"
+    assert tag[tag.index("-m") + 1 :][:2] == ["agentmem.train.judges", "tags"]
+    judges.main("tags", out=tmp_path / "tags.safetensors", epochs=1, base=str(base))
+    assert load_adapter(tmp_path / "tags.safetensors").labels == WORTHS
+
     dialogues = HOME / "agentmem" / "train" / "data" / "dialogues" / "rounds-1-3.jsonl"
     lines = dialogues.read_text("utf-8").splitlines(keepends=True)
     few.write_text("".join(lines[:30]), "utf-8")
@@ -72,4 +76,4 @@ def test_what_ships_is_small_and_can_be_read() -> None:
     files = [*(HOME / "agentmem").rglob("*.safetensors")]
     assert sum(file.stat().st_size for file in files) < 30e6 and all(file.stat().st_size < 5e6 for file in files)
     card = (DEFAULT / "README.md").read_text("utf-8")
-    assert 'license: "apache-2.0"' in card and "dialogues.jsonl" in card and "Not measured" not in card
+    assert 'license: "apache-2.0"' in card and "agentmem/train/data/dialogues" in card and "Not measured" not in card

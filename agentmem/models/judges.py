@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agentmem.models.embed import Embedder, Remembering
 from agentmem.models.pairs import Pair, PairModel, SlotEncoder
+from agentmem.models.tags import Tagger, TagModel
 
 APPLICABILITY = ("irrelevant", "applies", "overridden")
 """What a standing instruction is to a request, or to another instruction that is followed."""
@@ -45,6 +46,12 @@ class Judge(Protocol):
 def shipped(name: str) -> Judge:
     """The judge `name`, loaded at its first pair."""
     return PairModel(ADAPTERS / f"{name}.safetensors")
+
+
+@functools.cache
+def shipped_tagger(cache: Path | None = None, device: str | None = None) -> Tagger:
+    """The tagger of sentences worth writing down, loaded at its first text."""
+    return TagModel(ADAPTERS / "tags.safetensors", cache, device)
 
 
 @functools.cache

@@ -202,10 +202,10 @@ def _converted(gguf: Path, folder: Path, dtype: str) -> Path:
     with boundary(ModelError, f"{gguf}: cannot be converted in {folder}"), quiet_loading():
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{done.name}.lock"):
-            return done if done.is_dir() else _convert(gguf, done)
+            return done if done.is_dir() else _convert(gguf, done, dtype)
 
 
-def _convert(gguf: Path, done: Path) -> Path:
+def _convert(gguf: Path, done: Path, dtype: str) -> Path:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

@@ -1,13 +1,15 @@
 """Which of the user's sentences are worth writing down: what a detector marks, a policy that is asked only of them.
 
-A reader of single sentences (MiniLM with an adapter of 2.7 MB) is small enough to read every message, and learns from
-every sentence of a conversation; a language model learns one decision a conversation, and was not able to make it
-(LOG.md, 2026-11-26, "Trained default").
+Two readers together: the small language model as a tagger, which reads the whole conversation and is asked of every
+sentence at its end (agentmem/models/tags.py), and MiniLM, which reads a sentence with what is known near it and was
+said before. Both learn from every sentence; as a writer the language model learns one decision a conversation, and was
+not able to make it (LOG.md, 2026-11-26, "Trained default").
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,13 +17,14 @@ from numpy.typing import NDArray
 
 from agentmem.memory import full_text
 from agentmem.models.embed import Embedder, Remembering, get_embedder
-from agentmem.models.judges import Judge, Sight, shipped
+from agentmem.models.judges import Judge, Sight, shipped, shipped_tagger
 from agentmem.models.pairs import Pair
+from agentmem.models.tags import Tagger, Text
 from agentmem.policy.base import WORTHS, Mark, Observation, Worth
 from agentmem.policy.edits import Edit
 from agentmem.policy.forgetting import asks_to_forget, forget_edits, meant, speaks_of
-from agentmem.policy.lines import CONTEXT, LABELS, context_of
-from agentmem.policy.resolve import texts_of
+from agentmem.policy.lines import context_of
+from agentmem.policy.resolve import aliases_of, shortened, texts_of
 from agentmem.policy.spans import is_play, statements
 
 KNOWN = 2
@@ -29,7 +32,9 @@ KNOWN = 2
 KNOWN_CHARS = 160
 CONTEXT_CHARS = 300
 SECOND = 0.3
-"""Share of the second reader."""
+"""Share of MiniLM, the second reader."""
+LEAST = 1e-5
+"""A probability that a reader gives is taken for at least this."""
 CHANGES = 0.5
 """Probability of changing a memory from which on a sentence is taken to: one that is closed wrongly is worse than two
 that stand side by side, which a reader can tell apart by their days."""
@@ -219,6 +224,21 @@ def pairs(observations: Sequence[Observation], said: Sequence[Sequence[Said]]) -
     return found
 
 
+def rendered(observation: Observation, said: Sequence[Said]) -> Text:
+    """What the tagger reads: the memories near any of the sentences, the conversation, and the sentences once more."""
+    near, names = {id for one in said for id in one.near}, {id: name for name, id in aliases_of(observation).items()}
+    lines = [f"{names[memory.id]}: {full_text(memory)}" for memory in observation.memories if memory.id in near]
+    told = [f"{one.role}: {one.content if one.role == 'user' else shortened(one.content)}\n"
+            for one in observation.session.messages[max(observation.start - 1, 0) :]]  # fmt: skip
+    text = "Memory:\n" + ("\n".join(lines) or "(empty)") + "\n\nConversation:\n" + "".join(told) + "\nSentences:\n"
+    ends = []
+    for one in said:
+        text += "- " + " ".join(one.sentence.text.split())
+        ends.append(len(text))
+        text += "\n"
+    return Text(text, tuple(ends))
+
+
 def _context(known: Sequence[str], sentence: Sentence) -> str:
     return f"{' '.join(known)[:KNOWN_CHARS] or 'nothing known'} / {sentence.context}".strip()
 
@@ -230,19 +250,19 @@ class Marker:
         judge: (n, WORTHS) probabilities of `pairs`.
         embedder: finds the memories near a sentence.
         at: probability of being worth something from which on a sentence is marked.
-        second: a reader that isn't shown the memories, by LABELS. It errs otherwise: together they tell conversations
-            apart with an AUC of .905, in place of .896 (`python -m agentmem.train.judges marks --look`).
+        tagger: (ends, WORTHS) probabilities of what is `rendered`; None: the judge reads alone. Both err otherwise, so
+            together they tell conversations apart better than either (`python -m agentmem.train.judges tags --look`).
         forgetting: says which memories a request to forget means; None: none, only what the conversation says.
         turn: says which of the memories near it a sentence changes, and the policy is shown these; None: what the
             detector makes of the sentence alone decides.
-        share: of the second reader in the mean of both log-odds.
+        share: of the judge in the mean of both log-probabilities, beside a tagger.
     """
 
     def __init__(
-        self, judge: Judge, embedder: Embedder, at: float, second: Judge | None = None, forgetting: Judge | None = None,
-        turn: Turn | None = None, share: float = SECOND,
+        self, judge: Judge, embedder: Embedder, at: float, tagger: Tagger | None = None,
+        forgetting: Judge | None = None, turn: Turn | None = None, share: float = SECOND,
     ) -> None:  # fmt: skip
-        self._judge, self._second, self._forgetting, self._share = judge, second, forgetting, share
+        self._judge, self._tagger, self._forgetting, self._share = judge, tagger, forgetting, share
         self._turn = turn
         self._embedder, self.at = embedder, at
 
@@ -256,11 +276,11 @@ class Marker:
         found = [pair for own in pairs(observations, said) for pair in own]
         chances = self._judge.probabilities(found)
         forget = chances[:, WORTHS.index("forget")]
-        if self._second is not None:
-            alone = [(one.sentence.text, one.sentence.context[-CONTEXT:]) for own in said for one in own]
-            second = self._second.probabilities(alone)
-            chances = _joined(chances, second, self._share)
-            forget = np.maximum(forget, second[:, LABELS.index("forget")])
+        if self._tagger is not None and found:
+            shown = [rendered(whole, own) for whole, own in zip(observations, said, strict=True)]
+            tagged = np.concatenate([own for own in self._tagger.probabilities(shown) if len(own)])
+            forget = np.maximum(forget, tagged[:, WORTHS.index("forget")])
+            chances = _joined(tagged, chances, self._share)
         rows = zip(chances, forget.tolist(), strict=True)
         return [[Reading(one, *next(rows)) for one in own] for own in said]
 
@@ -300,14 +320,19 @@ class Marker:
 
 
 def _joined(first: NDArray[np.float32], second: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """(n, WORTHS): what the first says of the labels but "none"; of that one the mean of both log-odds."""
-    odds = -((1 - share) * _log_odds(first[:, 0], 1e-4) + share * _log_odds(second[:, 0], 1e-4))
-    worth = 1 / (1 + np.exp(-odds))
-    rest = first[:, 1:] / np.maximum(first[:, 1:].sum(1, keepdims=True), 1e-9)
-    return np.concatenate([1 - worth[:, None], worth[:, None] * rest], axis=1, dtype=np.float32)
+    """(n, WORTHS): the mean of both log-probabilities, as probabilities."""
+    odds = (1 - share) * np.log(np.maximum(first, LEAST)) + share * np.log(np.maximum(second, LEAST))
+    grown = np.exp(odds - odds.max(1, keepdims=True))
+    return (grown / grown.sum(1, keepdims=True)).astype(np.float32)
 
 
-def shipped_marker(at: float) -> Marker:
-    """The detector that ships; its weights are loaded when it first reads something."""
-    return Marker(shipped("marks"), Remembering(get_embedder("minilm")), at, shipped("lines"),
+def shipped_marker(at: float, cache: Path | None = None, device: str | None = None) -> Marker:
+    """The detector that ships; its weights are loaded when it first reads something.
+
+    Args:
+        at: probability of being worth something from which on a sentence is marked.
+        cache: folder of downloaded models, for the tagger's base; None is the user's cache folder.
+        device: where the tagger runs: cpu, cuda or mps; None chooses.
+    """
+    return Marker(shipped("marks"), Remembering(get_embedder("minilm")), at, shipped_tagger(cache, device),
                   shipped("forgetting"), Turn(Sight.shipped()))  # fmt: skip

@@ -92,13 +92,18 @@ def conversation(observation: Observation) -> str:
     day = observation.session.date or observation.today
     lines = [f"Conversation of {day.isoformat()}:"]
     for message in observation.session.messages[first : None if mark is None else mark.turn + 1]:
-        said = message.content
-        if message.role != "user" and len(said) > ASSISTANT_CHARS:
-            said = said[: ASSISTANT_CHARS // 2] + " […] " + said[-ASSISTANT_CHARS // 2 :]
+        said = message.content if message.role == "user" else shortened(message.content)
         if mark is not None and message.role == "user":
             said = _around(mark.text, said)
         lines.append(f"{message.role}: {said}")
     return "\n".join(lines)
+
+
+def shortened(said: str) -> str:
+    """An assistant turn, a long one without its middle."""
+    if len(said) <= ASSISTANT_CHARS:
+        return said
+    return said[: ASSISTANT_CHARS // 2] + " […] " + said[-ASSISTANT_CHARS // 2 :]
 
 
 def _around(text: str, said: str) -> str:

@@ -140,5 +140,5 @@ def load_trained(
     writer = AdaptedModel(folder, grammar=actions.grammar, cache=cache, device=device, max_tokens=actions.max_tokens)
     if at_once:
         writer.load()
-    marker = None if actions.marks is None else shipped_marker(actions.marks)
+    marker = None if actions.marks is None else shipped_marker(actions.marks, cache, device)
     return TrainedPolicy(writer, name=f"trained:{folder.resolve().name}", actions=actions, marker=marker)

@@ -1,7 +1,8 @@
-"""Fit the judges that ship: `python -m agentmem.train.judges NAME`.
+"""Fit the judges that ship, and the tagger: `python -m agentmem.train.judges NAME`.
 
 Needs the extra `train`. Each takes 5 to 30 minutes on one core (some passes over up to 20,000 short pairs), prints the
-loss as it goes, and then how it does on families that were held out. The file goes to agentmem/models/adapters, or to
+loss as it goes, and then how it does on families that were held out; the tagger takes some hours on two cores, or
+ten minutes on a GPU. The file goes to agentmem/models/adapters, or to
 --out.
 """
 
@@ -18,11 +19,12 @@ import typer
 from numpy.typing import NDArray
 
 from agentmem.models.embed import Remembering, get_embedder
-from agentmem.models.judges import ADAPTERS, APPLICABILITY, ELICITATION, FORGETTING, RELATIONS
+from agentmem.models.judges import ADAPTERS, APPLICABILITY, ELICITATION, FORGETTING, RELATIONS, shipped
 from agentmem.models.pairs import PairModel, SlotEncoder, save_adapter
+from agentmem.models.tags import TagModel
 from agentmem.policy.base import WORTHS
 from agentmem.policy.lines import LABELS
-from agentmem.train.judges import applicability, lines, marks, relations, requests, slots
+from agentmem.train.judges import applicability, lines, marks, relations, requests, slots, tags
 from agentmem.train.judges.pairs import Example, Recipe, Watch, fit
 from agentmem.train.judges.records import digest
 
@@ -72,11 +74,14 @@ def report(name: str, labels: Sequence[str], gold_N: NDArray[np.int_], chance_NC
 
 
 def main(
-    name: Annotated[str, typer.Argument(help="lines, marks, relations, slots, applicability, elicitation, forgetting")],
+    name: Annotated[
+        str, typer.Argument(help="lines, marks, tags, relations, slots, applicability, elicitation, forgetting")
+    ],
     out: Annotated[Path | None, typer.Option(help="file to write; by default the one that ships")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the examples")] = None,
     threads: Annotated[int, typer.Option(help="of torch; one of two cores leaves the machine usable")] = 1,
     seed: int = 0,
+    base: Annotated[str, typer.Option(help="tags: the language model that is changed")] = "smollm2-135m",
     look: Annotated[bool, typer.Option("--look", help="say how the one that lies there does, without fitting")] = False,
 ) -> None:
     """Fit one judge and say how it does on what was held out."""
@@ -86,6 +91,9 @@ def main(
     path = out or ADAPTERS / f"{name}.safetensors"
     if name == "slots":
         _slots(path, seed)
+        return
+    if name == "tags":
+        _tags(path, base, tags.RECIPE._replace(epochs=epochs or tags.RECIPE.epochs, seed=seed), look)
         return
     try:
         own = task(name, seed)
@@ -101,6 +109,16 @@ def main(
         print(report(part, own.labels, gold_N, judge.probabilities([one.pair for one in examples])), flush=True)
     if name == "marks":
         print(marks.told_apart(judge, Remembering(get_embedder("minilm"))), flush=True)
+
+
+def _tags(path: Path, base: str, recipe: Recipe, look: bool) -> None:
+    """Fit the tagger, and say how well it and the judge of marks tell held-out dialogues apart."""
+    embedder = Remembering(get_embedder("minilm"))
+    if not look:
+        found = tags.examples(random.Random(recipe.seed), embedder)
+        print(f"tags: {len(found)} conversations", flush=True)
+        save_adapter(tags.fit(found, recipe, base=base, about=_about(recipe.seed), watch=_printing(100)), path)
+    print(marks.told_apart(shipped("marks"), embedder, TagModel(path)), flush=True)
 
 
 def _slots(path: Path, seed: int) -> None:

@@ -17,7 +17,7 @@ _KINDS = {"p": "preference", "i": "instruction", "f": "fact"}
 _LIKING = re.compile(r"(?i)(?:likes|loves|prefers|hates|dislikes|enjoys|favou?rite|wants|avoids|can't stand|finds)\b")
 _STANDING = re.compile(r"(?i)(?:when|always|for|if|every)\b.*(?:=>|:|,)|always|.*=>")
 _PASSING = re.compile(r"\b(?:again|no longer|now|anymore)\b")
-_PERSONAL = re.compile(r"\b(?:I'm|my|our|we)\b")
+PERSONAL = re.compile(r"\b(?:I'm|my|our|we)\b")
 
 INSTRUCTIONS = 4
 """So many of each profile's instructions are taken: a dozen of one person's would weigh too much."""
@@ -37,7 +37,7 @@ def examples(rng: random.Random) -> list[Example]:
         elif not _PASSING.search(record["request"]):
             found += _alone(record, record["request"], "none")
     for record in records("elicit"):
-        if not _PERSONAL.search(record["request"]):
+        if not PERSONAL.search(record["request"]):
             found += _alone(record, record["request"], "none")
     for record in records("applicable"):
         for id in rng.sample(sorted(record["instructions"]), INSTRUCTIONS):

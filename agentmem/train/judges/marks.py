@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from agentmem.models.embed import Embedder
-from agentmem.models.judges import Judge, shipped
-from agentmem.policy.base import WORTHS
-from agentmem.policy.marks import Marker, beside, pairs, worths
+from agentmem.models.judges import Judge
+from agentmem.models.tags import Tagger
+from agentmem.policy.base import WORTHS, Observation, Worth
+from agentmem.policy.lines import lines
+from agentmem.policy.marks import Marker, Said, beside, pairs, worths
 from agentmem.train.histories import EditExample
-from agentmem.train.judges.lines import kind_of
+from agentmem.train.judges.lines import PERSONAL, kind_of
 from agentmem.train.judges.pairs import Example
 from agentmem.train.judges.records import held_out, records
 
@@ -28,6 +30,13 @@ def split(rng: random.Random, embedder: Embedder) -> tuple[list[Example], dict[s
 
 def examples(rng: random.Random, embedder: Embedder) -> list[Example]:
     """All but the test part of the dialogues, which is for reports alone; the group of one is its family."""
+    return [Example(pair, WORTHS.index(label), family)
+            for family, seen, said, labels in labelled(rng, embedder)
+            for pair, label in zip(pairs([seen], [said])[0], labels, strict=True)]  # fmt: skip
+
+
+def labelled(rng: random.Random, embedder: Embedder) -> list[tuple[str, Observation, list[Said], list[Worth]]]:
+    """Family, what a policy is shown, its sentences and what each calls for; without the test part."""
     from agentmem.train.sft import observed
 
     rows = [record for record in records("dialogues") if record.get("split") != "test"]
@@ -36,18 +45,13 @@ def examples(rng: random.Random, embedder: Embedder) -> list[Example]:
     for family, example in _others(rng):
         own.append(observed(example))
         families.append(family)
-    shown = [seen for seen, _ in own]
-    said = beside(shown, embedder)
-    read = pairs(shown, said)
-    labels = [worths(seen, edits, [one.sentence for one in some])
-              for (seen, edits), some in zip(own, said, strict=True)]  # fmt: skip
-    return [Example(pair, WORTHS.index(label), family)
-            for family, some, its in zip(families, read, labels, strict=True)
-            for pair, label in zip(some, its, strict=True)]  # fmt: skip
+    said = beside([seen for seen, _ in own], embedder)
+    return [(family, seen, some, worths(seen, edits, [one.sentence for one in some]))
+            for family, (seen, edits), some in zip(families, own, said, strict=True)]  # fmt: skip
 
 
-def told_apart(judge: Judge, embedder: Embedder) -> str:
-    """How well held-out dialogues and their sentences are told apart, as AUC: by `lines`, by this judge, by both.
+def told_apart(judge: Judge, embedder: Embedder, tagger: Tagger | None = None) -> str:
+    """How well held-out dialogues and their sentences are told apart, as AUC: by the judge, by the tagger, by both.
 
     A dialogue counts for its likeliest sentence.
     """
@@ -56,9 +60,10 @@ def told_apart(judge: Judge, embedder: Embedder) -> str:
     from agentmem.train.sft import observed
 
     shown = [observed(example) for example in held_out_dialogues()]
-    other = shipped("lines")
-    readers = {"lines": Marker(judge, embedder, 0.5, other, share=1.0), "marks": Marker(judge, embedder, 0.5),
-               "both": Marker(judge, embedder, 0.5, other)}  # fmt: skip
+    readers = {"marks": Marker(judge, embedder, 0.5)}
+    if tagger is not None:
+        readers |= {"tags": Marker(judge, embedder, 0.5, tagger, share=0.0),
+                    "both": Marker(judge, embedder, 0.5, tagger)}  # fmt: skip
     lines = []
     for name, reader in readers.items():
         read = reader.read([seen for seen, _ in shown])
@@ -100,11 +105,24 @@ def _others(rng: random.Random) -> Iterator[tuple[str, EditExample]]:
         ids = sorted(row["instructions"])
         for id in rng.sample(ids, 4):
             said = row["instructions"][id].strip()
-            yield _said(row, {}, said, f"+ instruction: always => x. | {_quote(said)}")
+            others = [other for other in ids if other != id]
+            yield _said(row, _some(rng, row, others), said, f"+ instruction: always => x. | {_quote(said)}")
         for request in row["requests"]:
-            known = {f"i{place}": f"always => {row['instructions'][id]}"
-                     for place, id in enumerate(rng.sample(ids, 3), start=1)}  # fmt: skip
-            yield _said(row, known, request["text"])
+            yield _said(row, _some(rng, row, ids), request["text"])
+    for row in records("elicit"):
+        if not PERSONAL.search(row["request"]):
+            yield _said(row, {}, row["request"])
+    for line in lines("train"):
+        if line.label != "forget":
+            edit = {"instruction": "always => x."}.get(line.label, "x.")
+            edits = [] if line.label == "none" else [f"+ {line.label}: {edit} | {_quote(line.text)}"]
+            yield _said({"family": line.scenario}, {}, line.text, *edits)
+
+
+def _some(rng: random.Random, row: dict[str, Any], ids: Sequence[str]) -> dict[str, str]:
+    """A memory of some instructions, or an empty one as often: it must not give away what is said beside it."""
+    chosen = rng.sample(ids, 3) if rng.random() < 0.5 else []
+    return {f"i{place}": f"always => {row['instructions'][id]}" for place, id in enumerate(chosen, start=1)}
 
 
 def _said(row: dict[str, Any], known: dict[str, str], said: str, *edits: str) -> tuple[str, EditExample]:

@@ -1,0 +1,107 @@
+"""What the tagger is fitted to, and how: the records of `marks`, each conversation read at once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from agentmem.models.adapted import base_path
+from agentmem.models.embed import Embedder
+from agentmem.models.likelihood import best_device, fast_dtype, load_causal
+from agentmem.models.pairs import Adapter
+from agentmem.models.tags import BASE, TARGETS, Text, last_hidden, tokens_of
+from agentmem.policy.base import WORTHS
+from agentmem.policy.marks import rendered
+from agentmem.train.judges.marks import labelled
+from agentmem.train.judges.pairs import Recipe, Watch, adapter_of, optimiser
+from agentmem.train.judges.records import held_out
+
+RECIPE = Recipe(rank=16, epochs=3, batch=32, rate=5e-4, dropout=0.0)
+SCALE = 2
+"""Of the low-rank changes."""
+
+
+class Example(NamedTuple):
+    """One conversation."""
+
+    text: Text
+    labels: Sequence[int]
+    """Of its stretches."""
+
+
+def examples(rng: random.Random, embedder: Embedder) -> list[Example]:
+    """For training: all but the test part and the families that are held out."""
+    return [Example(rendered(seen, said), [WORTHS.index(label) for label in labels])
+            for family, seen, said, labels in labelled(rng, embedder) if said and not held_out(family)]  # fmt: skip
+
+
+def fit(
+    examples: Sequence[Example], recipe: Recipe = RECIPE, *, base: str, about: dict[str, str],
+    watch: Watch = lambda step, steps, loss: None, device: str | None = None,
+) -> Adapter:  # fmt: skip
+    """Low-rank changes of a causal model and a head, fitted by cross-entropy over all stretches.
+
+    Args:
+        examples: for training, in any order.
+        recipe: sizes and rates.
+        base: the causal model (see `base_path`).
+        about: what it is fitted from; kept in the file.
+        watch: called every 20 steps.
+        device: cpu, cuda or mps; None chooses. About 10 minutes on a GPU, some hours on two cores.
+
+    Raises:
+        ModelError: the base cannot be had.
+    """
+    from peft import LoraConfig, get_peft_model
+    from peft.helpers import disable_input_dtype_casting
+
+    torch.manual_seed(recipe.seed)
+    device = device or best_device()
+    dtype = fast_dtype(device)
+    model, tokenizer = load_causal(base_path(base), device=device, dtype=dtype)
+    config = LoraConfig(r=recipe.rank, lora_alpha=SCALE * recipe.rank, lora_dropout=recipe.dropout,
+                        target_modules=list(TARGETS))  # fmt: skip
+    tuned = get_peft_model(model, config)
+    low_rank = [weight.requires_grad_() for name, weight in tuned.named_parameters() if "lora_" in name]
+    head = torch.nn.Linear(model.config.hidden_size, len(WORTHS))
+    torch.nn.init.normal_(head.weight, std=0.02)
+    torch.nn.init.zeros_(head.bias)
+    head.to(device)
+    read = [tokens_of(tokenizer, one.text) for one in examples]
+    rng = random.Random(recipe.seed)
+    plan = [batch for _ in range(recipe.epochs) for batch in _batches([len(ids) for ids, _ in read], recipe.batch, rng)]
+    groups = [{"params": low_rank, "lr": recipe.rate}, {"params": head.parameters(), "lr": recipe.head_rate}]
+    optimizer, schedule = optimiser(groups, len(plan))
+    tuned.train()
+    losses: list[float] = []
+    fast = dtype == "bfloat16"
+    for step, batch in enumerate(plan, start=1):
+        with torch.autocast(device, torch.bfloat16, enabled=fast), disable_input_dtype_casting(tuned, active=fast):
+            hidden_ND = last_hidden(tuned.base_model.model.model, [read[place] for place in batch])
+        gold_N = torch.tensor([label for place in batch for label in examples[place].labels], device=device)
+        loss = torch.nn.functional.cross_entropy(head(hidden_ND.float()), gold_N)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([*low_rank, *head.parameters()], 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        schedule.step()
+        losses.append(loss.item())
+        if step % 20 == 0 or step == len(plan):
+            watch(step, len(plan), float(np.mean(losses)))
+            losses.clear()
+    return adapter_of(tuned.cpu(), head.cpu(), WORTHS, config, {**about, BASE: base})
+
+
+def _batches(lengths: Sequence[int], size: int, rng: random.Random) -> list[list[int]]:
+    """Places of all examples once, those of like length together: padding is computed too."""
+    order = rng.sample(range(len(lengths)), len(lengths))
+    found: list[list[int]] = []
+    for start in range(0, len(order), 50 * size):
+        pool = sorted(order[start : start + 50 * size], key=lambda place: lengths[place])
+        found += [pool[first : first + size] for first in range(0, len(pool), size)]
+    rng.shuffle(found)
+    return found

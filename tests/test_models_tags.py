@@ -1,0 +1,149 @@
+"""The tagger: where it is asked of, that batches change nothing, and that a fit learns; on a tiny llama."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from agentmem.errors import ModelError
+from agentmem.memory import Evidence, Fact
+from agentmem.models.embed import get_embedder
+from agentmem.models.likelihood import load_causal
+from agentmem.models.pairs import load_adapter, save_adapter
+from agentmem.models.tags import TagModel, Text, batches, tokens_of
+from agentmem.policy import Observation
+from agentmem.policy.base import WORTHS
+from agentmem.policy.marks import Marker, beside, rendered
+from agentmem.session import Message, Session
+from tests.tiny_llama import write_tiny_llama
+
+DAY = date(2026, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_llama(tmp_path_factory.mktemp("tags") / "base")
+
+
+def text_of(*stretches: str) -> Text:
+    text, ends = "Sentences:\n", []
+    for stretch in stretches:
+        text += f"- {stretch}"
+        ends.append(len(text))
+        text += "\n"
+    return Text(text, tuple(ends))
+
+
+@pytest.fixture(scope="module")
+def fitted(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Text], list[list[int]]]:
+    pytest.importorskip("peft", reason="fitting needs the extra train")
+    from agentmem.train.judges.tags import RECIPE, Example, fit
+
+    texts, labels = [], []
+    for number in range(16):
+        likes, asks = f"I love {number} cats.", f"What is {number} plus one?"
+        order = [(likes, 2), (asks, 0)] if number % 2 else [(asks, 0), (likes, 2)]
+        texts.append(text_of(*(said for said, _ in order)))
+        labels.append([label for _, label in order])
+    losses: list[float] = []
+    recipe = RECIPE._replace(rank=8, epochs=30, batch=8, rate=5e-3, head_rate=2e-2)
+    adapter = fit([Example(*one) for one in zip(texts, labels, strict=True)], recipe, base=str(base), about={},
+                  watch=lambda step, steps, loss: losses.append(loss), device="cpu")  # fmt: skip
+    assert losses[-1] < losses[0]
+    path = tmp_path_factory.mktemp("fit") / "tags.safetensors"
+    save_adapter(adapter, path)
+    return path, texts, labels
+
+
+def test_each_stretch_is_asked_of_at_its_last_token(base: Path) -> None:
+    _, tokenizer = load_causal(base)
+    text = text_of("I love tea.", "What, twice?", "Ja, öfter!")
+    ids, places = tokens_of(tokenizer, text)
+    read = tokenizer(text.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    assert len(ids) == len(read) and len(places) == 3
+    for place, end in zip(places, text.ends, strict=True):
+        assert read[place][0] < end <= max(read[place][1], read[place + 1][0] if place + 1 < len(read) else end)
+
+
+def test_a_fit_tells_stretches_of_one_text_apart(fitted: tuple[Path, list[Text], list[list[int]]]) -> None:
+    path, texts, labels = fitted
+    adapter = load_adapter(path)
+    assert adapter.labels == WORTHS and "base" in adapter.about
+    found = TagModel(path).probabilities(texts)
+    right = [own.argmax(1).tolist() == wanted for own, wanted in zip(found, labels, strict=True)]
+    assert np.mean(right) >= 0.9
+
+
+def test_what_is_read_together_and_padding_change_nothing(fitted: tuple[Path, list[Text], list[list[int]]]) -> None:
+    path, texts, _ = fitted
+    model = TagModel(path)
+    some = [*texts[:3], text_of(), text_of("A much longer sentence about nothing in particular at all, or is it?")]
+    together = model.probabilities(some)
+    assert [own.shape for own in together] == [(2, 8), (2, 8), (2, 8), (0, 8), (1, 8)]
+    for own, alone in zip(together, (model.probabilities([text])[0] for text in some), strict=True):
+        if len(own):
+            np.testing.assert_allclose(own, alone, atol=2e-2)  # bfloat16, where the machine is fast in it
+            np.testing.assert_allclose(own.sum(1), 1, atol=1e-5)
+
+
+def test_batches_hold_texts_of_like_length_within_their_tokens() -> None:
+    found = batches([5, 100, 6, 90, 7, 300], 200)
+    assert sorted(place for batch in found for place in batch) == [0, 1, 2, 3, 4, 5]
+    lengths = [[5, 100, 6, 90, 7, 300][place] for batch in found for place in batch]
+    assert lengths == sorted(lengths)
+    assert all(len(batch) * max([5, 100, 6, 90, 7, 300][place] for place in batch) <= 200 or len(batch) == 1
+               for batch in found)  # fmt: skip
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="none"):
+        TagModel(tmp_path / "none.safetensors").probabilities([text_of("I love tea.")])
+
+
+class _Tea:
+    """A reader that is sure of sentences with a word, and unsure else."""
+
+    def __init__(self, word: str, chance: float) -> None:
+        self.word, self.chance, self.texts = word, chance, []
+
+    def of(self, said: str) -> NDArray[np.float32]:
+        worth = self.chance if self.word in said else 1e-4
+        row = np.full(len(WORTHS), 1e-6, np.float32)
+        row[0], row[WORTHS.index("preference")] = 1 - worth, worth
+        return row
+
+    def probabilities(self, given: list) -> NDArray[np.float32] | list[NDArray[np.float32]]:
+        if given and isinstance(given[0], Text):
+            self.texts += given
+            return [np.array([self.of(one.text[:end].rpartition("- ")[2]) for end in one.ends]).reshape(-1, len(WORTHS))
+                    for one in given]  # fmt: skip
+        return np.array([self.of(said) for said, _ in given]).reshape(-1, len(WORTHS))
+
+
+def chat(*said: str) -> Observation:
+    told = [Message(role=("user", "assistant")[place % 2], content=text) for place, text in enumerate(said)]
+    known = Fact(id="f00001", text="Drinks tea.", evidence=(Evidence(quote="x", session="s", turn=0),))
+    return Observation(memories=(known,), session=Session(id="s", messages=tuple(told)), today=DAY)
+
+
+def test_the_tagger_reads_the_memory_the_conversation_and_the_sentences_once_more() -> None:
+    seen = chat("I love tea. And rain?", "It will " + "rain " * 300, "I hate rain.")
+    [said] = beside([seen], get_embedder("hash"))
+    text, ends = rendered(seen, said)
+    assert text.startswith("Memory:\nf1: Drinks tea.\n\nConversation:\nuser: I love tea. And rain?\nassistant: It will")
+    assert " […] " in text and text.endswith("\n\nSentences:\n- I love tea.\n- And rain?\n- I hate rain.\n")
+    assert [text[:end].rpartition("- ")[2] for end in ends] == ["I love tea.", "And rain?", "I hate rain."]
+
+
+def test_both_readers_have_a_say() -> None:
+    seen = chat("I love tea. I hate rain.")
+    tagger, embedder = _Tea("tea", 0.9), get_embedder("hash")
+    for share, least, most in ((0.0, 0.89, 0.91), (0.3, 0.1, 0.8), (1.0, 0.0, 0.01)):
+        [read] = Marker(_Tea("nothing", 0.9), embedder, 0.5, tagger, share=share).read([seen])
+        assert least <= read[0].worth <= most and read[1].worth < 0.01
+    assert tagger.texts[0].text.startswith("Memory:")
+    assert Marker(_Tea("nothing", 0.9), embedder, 0.5, tagger).read([chat("```x```")]) == [[]]
