@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from agentmem.errors import ModelError
 from agentmem.memory import Evidence, Fact
 from agentmem.models.embed import get_embedder
 from agentmem.models.likelihood import load_causal
-from agentmem.models.pairs import load_adapter, save_adapter
+from agentmem.models.pairs import Pair, load_adapter, save_adapter
 from agentmem.models.tags import TagModel, Text, batches, tokens_of
 from agentmem.policy import Observation
 from agentmem.policy.base import WORTHS
@@ -104,24 +105,31 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         TagModel(tmp_path / "none.safetensors").probabilities([text_of("I love tea.")])
 
 
-class _Tea:
-    """A reader that is sure of sentences with a word, and unsure else."""
+def _sure(word: str, chance: float, said: str) -> NDArray[np.float32]:
+    """A row: worth `chance` where the word stands, nothing else."""
+    worth = chance if word in said else 1e-4
+    row = np.full(len(WORTHS), 1e-6, np.float32)
+    row[0], row[WORTHS.index("preference")] = 1 - worth, worth
+    return row
 
-    def __init__(self, word: str, chance: float) -> None:
-        self.word, self.chance, self.texts = word, chance, []
 
-    def of(self, said: str) -> NDArray[np.float32]:
-        worth = self.chance if self.word in said else 1e-4
-        row = np.full(len(WORTHS), 1e-6, np.float32)
-        row[0], row[WORTHS.index("preference")] = 1 - worth, worth
-        return row
+class _Tagged:
+    """A tagger that is sure of stretches with "tea"."""
 
-    def probabilities(self, given: list) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        if given and isinstance(given[0], Text):
-            self.texts += given
-            return [np.array([self.of(one.text[:end].rpartition("- ")[2]) for end in one.ends]).reshape(-1, len(WORTHS))
-                    for one in given]  # fmt: skip
-        return np.array([self.of(said) for said, _ in given]).reshape(-1, len(WORTHS))
+    def __init__(self) -> None:
+        self.texts: list[Text] = []
+
+    def probabilities(self, texts: Sequence[Text], /) -> list[NDArray[np.float32]]:
+        self.texts += texts
+        return [np.array([_sure("tea", 0.9, one.text[:end].rpartition("- ")[2]) for end in one.ends])
+                for one in texts]  # fmt: skip
+
+
+class _Judged:
+    """A judge that finds nothing worth anything."""
+
+    def probabilities(self, pairs: Sequence[Pair], /) -> NDArray[np.float32]:
+        return np.array([_sure("nothing", 0.9, said) for said, _ in pairs]).reshape(-1, len(WORTHS))
 
 
 def chat(*said: str) -> Observation:
@@ -141,9 +149,9 @@ def test_the_tagger_reads_the_memory_the_conversation_and_the_sentences_once_mor
 
 def test_both_readers_have_a_say() -> None:
     seen = chat("I love tea. I hate rain.")
-    tagger, embedder = _Tea("tea", 0.9), get_embedder("hash")
+    tagger, embedder = _Tagged(), get_embedder("hash")
     for share, least, most in ((0.0, 0.89, 0.91), (0.3, 0.1, 0.8), (1.0, 0.0, 0.01)):
-        [read] = Marker(_Tea("nothing", 0.9), embedder, 0.5, tagger, share=share).read([seen])
+        [read] = Marker(_Judged(), embedder, 0.5, tagger, share=share).read([seen])
         assert least <= read[0].worth <= most and read[1].worth < 0.01
     assert tagger.texts[0].text.startswith("Memory:")
-    assert Marker(_Tea("nothing", 0.9), embedder, 0.5, tagger).read([chat("```x```")]) == [[]]
+    assert Marker(_Judged(), embedder, 0.5, tagger).read([chat("```x```")]) == [[]]

@@ -23,7 +23,9 @@ class Mark(Value):
     worth: Worth
     """What it calls for."""
     near: tuple[str, ...] = ()
-    """Ids of the memories nearest to it, the nearest first."""
+    """Ids of the memories nearest to it, the nearest first; of a change the one that it is thought to change."""
+    otherwise: Mark | None = None
+    """What it is taken for when the policy writes nothing of it as this."""
 
 
 class Observation(Value):

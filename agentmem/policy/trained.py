@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from agentmem.policy.actions import EDITS, Actions, actions_of
-from agentmem.policy.base import Observation, Proposal
+from agentmem.policy.base import Mark, Observation, Proposal
 from agentmem.policy.marks import Marker, shipped_marker
 from agentmem.policy.mending import distinct, mended
 from agentmem.policy.pieces import joined, pieces
@@ -76,14 +76,28 @@ class TrainedPolicy:
 
     def propose(self, observations: Sequence[Observation], /) -> list[Proposal]:
         """One proposal an observation. An answer that cannot be read is a problem of its proposal, no error."""
+        return self.answered(observations, lambda questions: self._writer.write(
+            [one.messages for one in questions], [one.aliases for one in questions]))  # fmt: skip
+
+    def answered(
+        self, observations: Sequence[Observation], write: Callable[[Sequence[Question]], Sequence[str]], /
+    ) -> list[Proposal]:
+        """One proposal an observation, of the answers that `write` gives: at first to all questions, then to those that
+        take a sentence of which nothing was written for something else."""
         questions, proposals = self.ask(observations)
-        answers = self._writer.write([one.messages for one in questions], [one.aliases for one in questions])
-        for question, answer in zip(questions, answers, strict=True):
-            proposals[question.place] = joined(proposals[question.place], self.read(question, answer))
+        while questions:
+            further: list[Question] = []
+            for question, answer in zip(questions, write(questions), strict=True):
+                found, mark = self.read(question, answer), question.seen.mark
+                if mark and mark.otherwise and not found.edits and not found.problems:
+                    further.append(self._question(question.place, _marked(question.seen, mark.otherwise)))
+                else:
+                    proposals[question.place] = joined(proposals[question.place], found)
+            questions = further
         return [together(proposal) for proposal in proposals]
 
     def ask(self, observations: Sequence[Observation], /) -> tuple[list[Question], list[Proposal]]:
-        """What the model is to be asked, and what is proposed of each observation without it."""
+        """What the model is to be asked at first, and what is proposed of each observation without it."""
         parts = [(place, piece) for place, whole in enumerate(observations)
                  for piece in pieces(whole, self._chunk_tokens)]  # fmt: skip
         proposals = [Proposal() for _ in observations]
@@ -94,7 +108,10 @@ class TrainedPolicy:
                 if _to_forget(seen):
                     proposals[place] = joined(proposals[place], Proposal(edits=tuple(self._marker.forgets(seen))))
             parts = [(place, seen) for place, seen in parts if not _to_forget(seen)]
-        return [Question(place, seen, *self.actions.prompt(seen)) for place, seen in parts], proposals
+        return [self._question(place, seen) for place, seen in parts], proposals
+
+    def _question(self, place: int, seen: Observation) -> Question:
+        return Question(place, seen, *self.actions.prompt(seen))
 
     def read(self, question: Question, answer: str, /) -> Proposal:
         """An answer as edits. What a marked sentence does not say is mended, and logged."""
@@ -107,6 +124,10 @@ class TrainedPolicy:
             if problem:
                 _log.info("an edit was mended: it %s", problem)
         return found.model_copy(update={"edits": tuple(edit for edit, _ in own)})
+
+
+def _marked(seen: Observation, mark: Mark) -> Observation:
+    return seen.model_copy(update={"mark": mark})
 
 
 def _to_forget(seen: Observation) -> bool:

@@ -20,9 +20,8 @@ from agentmem.models.sampling import answer_text, prompt_ids
 from agentmem.policy import Observation, Proposal, TrainedPolicy
 from agentmem.policy.actions import EDITS, Actions
 from agentmem.policy.marks import Marker
-from agentmem.policy.pieces import joined
 from agentmem.policy.resolve import to_ops
-from agentmem.policy.trained import CHUNK_TOKENS, together
+from agentmem.policy.trained import CHUNK_TOKENS, Question
 from agentmem.reconcile import carry_out, reconcile
 from agentmem.route import count_tokens
 from agentmem.train.answerers import Answerer
@@ -151,15 +150,17 @@ class Histories:
     def _read(self, reading: Sequence[_Play], turn: int) -> None:
         """Let the policy read the chunk of this turn. Of one in which nothing is marked it isn't asked."""
         observations = [play.observation(turn) for play in reading]
-        questions, proposals = self._policy.ask(observations)
-        if questions:
+
+        def write(questions: Sequence[Question]) -> list[str]:
             answers = self._recorder.write([one.messages for one in questions], [one.aliases for one in questions])
             for question, answer, step in zip(questions, answers, self._recorder.steps, strict=True):
-                own = self._policy.read(question, answer)
-                proposals[question.place] = joined(proposals[question.place], own)
-                reading[question.place].steps.append(replace(step, notes=own.problems))
+                notes = self._policy.read(question, answer).problems
+                reading[question.place].steps.append(replace(step, notes=notes))
+            return answers
+
+        proposals = self._policy.answered(observations, write)
         for play, seen, proposal in zip(reading, observations, proposals, strict=True):
-            self._take(play, seen, together(proposal))
+            self._take(play, seen, proposal)
 
     def _take(self, play: _Play, seen: Observation, proposal: Proposal) -> None:
         """Carry out what was proposed, as far as it is admitted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,7 +65,7 @@ def fit(
     model, tokenizer = load_causal(base_path(base), device=device, dtype=dtype)
     config = LoraConfig(r=recipe.rank, lora_alpha=SCALE * recipe.rank, lora_dropout=recipe.dropout,
                         target_modules=list(TARGETS))  # fmt: skip
-    tuned = get_peft_model(model, config)
+    tuned: Any = get_peft_model(model, config)
     low_rank = [weight.requires_grad_() for name, weight in tuned.named_parameters() if "lora_" in name]
     head = torch.nn.Linear(model.config.hidden_size, len(WORTHS))
     torch.nn.init.normal_(head.weight, std=0.02)
