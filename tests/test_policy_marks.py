@@ -183,6 +183,32 @@ def test_a_change_is_asked_for_only_where_it_is_plain_what_is_changed() -> None:
     assert (changed.worth, changed.near) == ("replace", ("f00001",))
 
 
+class Unsure(Echo):
+    """Writes nothing of changes."""
+
+    def write(self, prompts: Sequence[Sequence[Mapping[str, str]]], aliases: Sequence[Sequence[str]], /) -> list[str]:
+        super().write(prompts, aliases)
+        return ["=" if "\nChange:" in messages[-1]["content"] else self.answer for messages in prompts]
+
+
+def test_of_a_change_of_which_nothing_is_written_the_next_memory_is_asked_and_then_an_addition() -> None:
+    marker = Marker(Moving(), get_embedder("hash"), 0.5, turn=Turn(Seeing()))
+    known = ["We moved the piano to Oslo.", "Lives in Rome."]
+    chats = [seen("We moved to Oslo.", known=known), seen("Hm.", known=known), seen("We moved to Bergen.")]
+    writer = Unsure('+ fact: Moved to Oslo. | "We moved to Oslo."')
+    proposals = TrainedPolicy(writer, actions=EditLines(marks=0.5), marker=marker).propose(chats)
+    assert [len(one.edits) for one in proposals] == [1, 0, 1]
+    ends = [prompt.rpartition("\n")[0].rpartition("\n")[2] for prompt in writer.asked]
+    assert ends == ["Change: We moved to Oslo.", "Keep as fact: We moved to Bergen.", "Change: We moved to Oslo.",
+                    "Keep as fact: We moved to Oslo."]  # fmt: skip
+    assert "Rome" in writer.asked[0] and "piano" not in writer.asked[0]
+    assert "piano" in writer.asked[2] and "Rome" not in writer.asked[2]
+
+    sure = Echo('~ f1: Lives in Oslo. | "We moved to Oslo."')  # the aliases are those of all memories
+    [proposal] = TrainedPolicy(sure, actions=EditLines(marks=0.5), marker=marker).propose(chats[:1])
+    assert len(sure.asked) == 1 and proposal.problems
+
+
 def test_what_is_changed_is_a_matter_of_both_readers() -> None:
     closes_N = np.array([0.02, 0.5, 0.98], np.float32)
     low, high = Turn.joined(0.1, closes_N), Turn.joined(0.9, closes_N)
