@@ -47,7 +47,7 @@ def test_an_adapter_comes_back_from_disk(fitted):
     np.testing.assert_allclose(again.head_weight, adapter.head_weight, atol=2e-3)  # half precision
 
 
-def test_weights_of_a_byte_come_back_within_a_250th_of_the_largest_of_their_rank(tmp_path):
+def test_weights_of_a_byte_come_back_within_a_200th_of_the_largest_of_their_rank(tmp_path):
     rng = np.random.default_rng(0)
     sides = (rng.normal(size=(4, 30)).astype(np.float32), rng.normal(size=(50, 4)).astype(np.float32))
     sides[0][1] = 0  # a rank that changes nothing
@@ -57,7 +57,7 @@ def test_weights_of_a_byte_come_back_within_a_250th_of_the_largest_of_their_rank
     again = load_adapter(tmp_path / "x.safetensors").low_rank["layer"]
     for was, now, of_rank in zip(sides, again, (1, 0), strict=True):
         largest = np.abs(was).max(axis=of_rank, keepdims=True)
-        assert np.all(np.abs(was - now) <= largest / 250 + 1e-9)
+        assert np.all(np.abs(was - now) <= largest / 200 + 1e-9)
 
 
 def test_probabilities_sum_to_one_and_do_not_depend_on_the_batch(fitted):

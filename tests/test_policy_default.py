@@ -25,6 +25,7 @@ from agentmem.config import Config
 from agentmem.errors import ModelError
 from agentmem.models import weights
 from agentmem.models.adapted import CausalWriter
+from agentmem.models.likelihood import fast_dtype
 from agentmem.policy import default
 from agentmem.policy.default import missing
 
@@ -143,7 +144,8 @@ def test_a_disk_that_fills_up_while_it_is_unpacked(home: Path, monkeypatch: pyte
 def test_what_cannot_be_written_beside_it_is_no_traceback(home: Path) -> None:
     tiny_default.serve(home)
     weights.fetch("smollm2-135m", home, quiet=True)
-    (home / "models" / f".tiny-{(home / 'tiny.gguf').stat().st_size}.transformers.lock").mkdir()
+    form = {"float32": "", "bfloat16": "bfloat16."}[fast_dtype("cpu")]
+    (home / "models" / f".tiny-{(home / 'tiny.gguf').stat().st_size}.{form}transformers.lock").mkdir()
     assert "cannot be converted" in missing(home, "cpu")
 
 

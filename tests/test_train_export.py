@@ -42,7 +42,7 @@ def test_peft_and_agentmem_read_the_same_model_from_it(base: Path, tmp_path: Pat
     write_tiny_adapter(checkpoint, base, name=name, target_modules=["q_proj", "v_proj", "o_proj", "up_proj"])
     out = export(checkpoint, tmp_path / "out", base=str(base), about={})
     theirs: Any = peft.PeftModel.from_pretrained(load_causal(base, device="cpu")[0], str(out))
-    ours = AdaptedModel(out, device="cpu").writer.model
+    ours = AdaptedModel(out, device="cpu", dtype="float32").writer.model
     ids = torch.tensor([[5, 6, 7, 8, 9, 10]])
     with torch.no_grad():
         torch.testing.assert_close(ours(ids).logits, theirs(ids).logits, atol=1e-4, rtol=0)

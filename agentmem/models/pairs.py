@@ -54,7 +54,7 @@ class Adapter(NamedTuple):
 def save_adapter(adapter: Adapter, path: Path) -> None:
     """Write an adapter as safetensors: low-rank weights in a byte each with a scale a rank, the head in half precision.
 
-    What is read again differs by a 250th of the largest weight of its rank at most.
+    What is read again differs by a 200th of the largest weight of its rank at most.
     """
     from safetensors.numpy import save_file
 
