@@ -48,7 +48,7 @@ class Config(BaseModel):
     base_url: str | None = None
     """address of an OpenAI-compatible server, for a model named openai:NAME"""
     policy: str = Field(default="offline", min_length=1)
-    """what reads memories out of a conversation: default (the trained policy; the offline one while its base, fetched
+    """what reads memories out of a conversation: auto (the trained policy; the offline one while its base, fetched
     at the first use, cannot be had), trained (a small model that ships words what a detector finds), offline (no
     generation), prompted (asks the chat model), or the folder of a trained adapter"""
     embedder: str = Field(default="minilm", min_length=1)

@@ -9,7 +9,7 @@ import pytest
 
 from agentmem.models import rerank
 from agentmem.models.embed import Embedder, get_embedder
-from agentmem.policy import default
+from agentmem.policy import auto
 
 
 def pytest_configure() -> None:
@@ -42,8 +42,8 @@ def _no_reranker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture(autouse=True)
 def _no_base(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default policy is the offline one: fast, and without a download. Who wants the other puts `missing` back."""
-    monkeypatch.setattr(default, "missing", lambda cache, device: "the base of the trained policy")
+    """The policy "auto" is the offline one: fast, and without a download. Who wants the other puts `missing` back."""
+    monkeypatch.setattr(auto, "missing", lambda cache, device: "the base of the trained policy")
 
 
 @pytest.fixture(autouse=True)

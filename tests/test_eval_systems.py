@@ -197,4 +197,4 @@ def test_what_is_measured_does_not_depend_on_the_network() -> None:
     ):
         assert make_system(SystemSpec(label=label)).config["policy"] == policy
     with pytest.raises(ConfigError, match="agentmem:trained or agentmem:offline"):
-        make_system(SystemSpec(label="agentmem:default"))
+        make_system(SystemSpec(label="agentmem:auto"))

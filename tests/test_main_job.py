@@ -10,8 +10,8 @@ import pytest
 from agentmem import Agent
 from agentmem.importers import read_sessions
 from agentmem.models.weights import cached
-from agentmem.policy import Observation, PromptedPolicy, default
-from agentmem.policy.default import missing
+from agentmem.policy import Observation, PromptedPolicy, auto
+from agentmem.policy.auto import missing
 from agentmem.session import make_session
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -58,10 +58,10 @@ def test_the_default_model_follows_what_the_trained_policy_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever words it finds for it."""
-    monkeypatch.setattr(default, "missing", missing)
-    with Agent("alice", root=tmp_path, policy="default") as agent:
+    monkeypatch.setattr(auto, "missing", missing)
+    with Agent("alice", root=tmp_path, policy="auto") as agent:
         learn(agent)
-        assert {change.policy for change in agent.history()} == {f"trained:{default.DEFAULT.name}"}
+        assert {change.policy for change in agent.history()} == {f"trained:{auto.DEFAULT.name}"}
         known = {memory.id: memory.text for memory in agent.memories()}
         diet = {id for id, text in known.items() if "vegetarian" in text.lower()}
         assert diet

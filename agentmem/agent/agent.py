@@ -39,7 +39,7 @@ class Agent:
         root: folder of all users; made on the first write.
         model: a LangChain chat model or a name such as "local:smollm2-135m", "openai:gpt-5-mini"; only `respond` and
             the prompted policy need one.
-        policy: "default" (trained; offline while its base cannot be had), "trained", "offline", "prompted", the folder
+        policy: "auto" (trained; offline while its base cannot be had), "trained", "offline", "prompted", the folder
             of an adapter of yours, or your own MemoryPolicy.
         embedder: "minilm", "hash" (for tests), a sentence-transformers name or folder, or your own Embedder.
         checkpointer: any LangGraph checkpointer, for `graph`. What it keeps is yours: `forget` does not reach into it.

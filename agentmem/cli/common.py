@@ -45,7 +45,7 @@ class Common:
     model: Annotated[str | None, _option("--model", "NAME", "Chat model, such as openai:gpt-5-mini.")] = None
     policy: Annotated[
         str | None,
-        _option("--policy", "NAME", "What reads memories: default, trained, offline, prompted, or an adapter."),
+        _option("--policy", "NAME", "What reads memories: auto, trained, offline, prompted, or an adapter."),
     ] = None
     embedder: Annotated[str | None, _option("--embedder", "NAME", "What search is built on.")] = None
 

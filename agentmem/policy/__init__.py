@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentmem.errors import ConfigError, boundary
+from agentmem.policy.auto import DEFAULT, AutoPolicy
 from agentmem.policy.base import MemoryPolicy, Observation, Proposal
-from agentmem.policy.default import DEFAULT, DefaultPolicy
 from agentmem.policy.edits import Edit
 from agentmem.policy.prompted import PromptedPolicy
 from agentmem.policy.trained import TrainedPolicy, load_trained
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT",
-    "DefaultPolicy",
+    "AutoPolicy",
     "Edit",
     "MemoryPolicy",
     "Observation",
@@ -32,7 +32,7 @@ __all__ = [
     "trained_folder",
 ]
 
-POLICIES = ("default", "offline", "trained", "prompted")
+POLICIES = ("auto", "offline", "trained", "prompted")
 
 
 def get_policy(
@@ -46,7 +46,7 @@ def get_policy(
     """The policy called `name`; it takes only what it needs of the embedder and the chat model.
 
     Args:
-        name: "default" (the trained policy; the offline one while its base cannot be had), "offline", "trained" (the
+        name: "auto" (the trained policy; the offline one while its base cannot be had), "offline", "trained" (the
             adapter that ships), "prompted", or the folder of another (see `load_trained`).
         embedder: makes it.
         model: makes the chat model.
@@ -62,8 +62,8 @@ def get_policy(
 
         return OfflinePolicy(embedder())
 
-    if name == "default":
-        return DefaultPolicy(offline, cache=cache, device=device)
+    if name == "auto":
+        return AutoPolicy(offline, cache=cache, device=device)
     if name == "offline":
         return offline()
     if name == "prompted":

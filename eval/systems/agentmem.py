@@ -48,7 +48,7 @@ class AgentmemSystem:
     """agentmem with one policy (the offline one unless another is named), route and presentation."""
 
     def __init__(self, spec: SystemSpec) -> None:
-        if spec.policy == "default":  # which of two it is depends on the network
+        if spec.policy == "auto":  # which of two it is depends on the network
             raise ConfigError(f"system {spec.label!r}: name what is measured, agentmem:trained or agentmem:offline")
         route = spec.policy if spec.policy in _BUDGETS else ""
         settings: dict[str, Any] = {"policy": spec.policy if spec.policy and not route else "offline"}

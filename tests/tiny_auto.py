@@ -1,4 +1,4 @@
-"""A stand-in for what the default policy needs: a base of 60 kB behind real pip, and an adapter of it."""
+"""A stand-in for what the policy "auto" needs: a base of 60 kB behind real pip, and an adapter of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agentmem.models.adapted import CausalWriter
 from agentmem.models.likelihood import load_causal
 from agentmem.models.sources import WheelParts
 from agentmem.models.weights import WEIGHTS, Weights
-from agentmem.policy import default
+from agentmem.policy import auto
 
 BASE = "smollm2-135m"
 WRITES = '+ fact: Lives in Lyon. | "I live in Lyon"'
@@ -38,11 +38,11 @@ def serve(folder: Path) -> None:
 
 
 def use(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Let the default policy need what was staged; its model loads, and then says what the test wants."""
+    """Let the policy "auto" need what was staged; its model loads, and then says what the test wants."""
     data = (folder / "tiny.gguf").read_bytes()
     source = WheelParts(("tiny-base==1.0",), "*/data/*.bin", ("--no-index", "--find-links", str(folder / "shop")))
     sha256 = hashlib.sha256(data).hexdigest()
     patch.setitem(WEIGHTS, BASE, Weights(BASE, "tiny.gguf", sha256, len(data), (source,), "none", "a test"))
-    for module in (policy, default):
+    for module in (policy, auto):
         patch.setattr(module, "DEFAULT", folder / "adapter")
     patch.setattr(CausalWriter, "write", lambda self, prompts, aliases: [WRITES] * len(prompts))

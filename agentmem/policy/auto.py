@@ -1,4 +1,4 @@
-"""DefaultPolicy: the trained policy that ships, or the offline one while the trained one's base cannot be had."""
+"""AutoPolicy: the trained policy that ships, or the offline one while the trained one's base cannot be had."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT = Path(__file__).parent / "data" / "default"
 _log = logging.getLogger("agentmem")
 
 
-class DefaultPolicy:
+class AutoPolicy:
     """Whichever of both can be used; which it is is found out at the first use, and the same in the whole process.
 
     Args:

@@ -1,4 +1,4 @@
-"""The default policy: the trained one, the offline one while its base cannot be had, and who is told which it is."""
+"""The policy "auto": the trained one, the offline one while its base cannot be had, and who is told which it is."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_default
-from tiny_default import WRITES
+import tiny_auto
+from tiny_auto import WRITES
 from transformers import PreTrainedModel
 from typer.testing import CliRunner
 
@@ -26,8 +26,8 @@ from agentmem.errors import ModelError
 from agentmem.models import weights
 from agentmem.models.adapted import CausalWriter
 from agentmem.models.likelihood import fast_dtype
-from agentmem.policy import default
-from agentmem.policy.default import missing
+from agentmem.policy import auto
+from agentmem.policy.auto import missing
 
 SAID = [{"role": "user", "content": "I'm allergic to nuts. I live in Lyon."}]
 NAME = "trained:adapter"
@@ -36,27 +36,27 @@ NAME = "trained:adapter"
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("peft", reason="adapters of the tests are written by PEFT, of the extra train")
-    return tiny_default.stage(tmp_path_factory.mktemp("staged"))
+    return tiny_auto.stage(tmp_path_factory.mktemp("staged"))
 
 
 @pytest.fixture
 def home(staged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A process that has not asked yet, with an empty cache; the base is not served."""
     shutil.copytree(staged, tmp_path, dirs_exist_ok=True)
-    tiny_default.use(tmp_path, monkeypatch)
-    monkeypatch.setattr(default, "missing", missing)
+    tiny_auto.use(tmp_path, monkeypatch)
+    monkeypatch.setattr(auto, "missing", missing)
     next_process()
     yield tmp_path
     next_process()
 
 
 def next_process() -> None:
-    default._missing.cache_clear()
+    auto._missing.cache_clear()
 
 
 def agent(home: Path, user: str = "ana", **settings: Any) -> Agent:
     config = Config(user=user, root=home / "memories", embedder="hash", reranker="none", cache=home, device="cpu")
-    return Agent(config=config, **{"policy": "default", **settings})
+    return Agent(config=config, **{"policy": "auto", **settings})
 
 
 def wrote(found: Agent) -> list[str]:
@@ -67,7 +67,7 @@ def wrote(found: Agent) -> list[str]:
 
 
 def test_with_its_base_the_trained_policy_writes_and_the_journal_names_it(home: Path, caplog: Any) -> None:
-    tiny_default.serve(home)
+    tiny_auto.serve(home)
     with agent(home) as ana, caplog.at_level(logging.WARNING):
         ana.observe(SAID)
         assert [memory.text for memory in ana.memories()] == ["Lives in Lyon."]
@@ -88,7 +88,7 @@ def test_without_it_the_offline_policy_writes_and_one_line_says_so(home: Path, c
 def test_a_process_keeps_its_policy_and_the_next_one_takes_up_the_base(home: Path, caplog: Any) -> None:
     with caplog.at_level(logging.WARNING), agent(home) as ana, agent(home, "bob") as bob:
         ana.observe(SAID)
-        tiny_default.serve(home)
+        tiny_auto.serve(home)
         bob.observe(SAID)
         assert wrote(bob) == ["offline"] and len(caplog.records) == 1
     next_process()
@@ -99,7 +99,7 @@ def test_a_process_keeps_its_policy_and_the_next_one_takes_up_the_base(home: Pat
 
 def test_nothing_is_fetched_before_there_is_something_to_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(default, "missing", lambda *given: asked.append(given) or "away")
+    monkeypatch.setattr(auto, "missing", lambda *given: asked.append(given) or "away")
     with agent(home) as ana:
         ana.recall("Lyon")
         assert not asked
@@ -114,7 +114,7 @@ def test_nothing_is_fetched_before_there_is_something_to_read(home: Path, monkey
 
 
 def test_a_full_disk_and_a_wrong_file_say_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny_default.serve(home)
+    tiny_auto.serve(home)
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as full:
         full.setattr(weights.shutil, "disk_usage", lambda path: usage(10, 9, 1))
@@ -128,7 +128,7 @@ def test_a_full_disk_and_a_wrong_file_say_what_to_do(home: Path, monkeypatch: py
 
 
 def test_a_disk_that_fills_up_while_it_is_unpacked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny_default.serve(home)
+    tiny_auto.serve(home)
 
     def fill(self: object, folder: Path) -> None:
         folder.mkdir()
@@ -142,7 +142,7 @@ def test_a_disk_that_fills_up_while_it_is_unpacked(home: Path, monkeypatch: pyte
 
 
 def test_what_cannot_be_written_beside_it_is_no_traceback(home: Path) -> None:
-    tiny_default.serve(home)
+    tiny_auto.serve(home)
     weights.fetch("smollm2-135m", home, quiet=True)
     form = {"float32": "", "bfloat16": "bfloat16."}[fast_dtype("cpu")]
     (home / "models" / f".tiny-{(home / 'tiny.gguf').stat().st_size}.{form}transformers.lock").mkdir()
@@ -157,13 +157,13 @@ def test_the_trained_policy_by_name_fails_with_its_reason(home: Path, caplog: An
         with pytest.raises(ModelError, match="smollm2-135m: could not be downloaded .*Without a network, copy"):
             ana.observe(SAID)
         assert not ana.memories() and not caplog.records
-        tiny_default.serve(home)
+        tiny_auto.serve(home)
         ana.observe(SAID)  # the turns do not count as read
         assert wrote(ana) == [NAME]
 
 
 def test_a_loaded_model_that_fails_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny_default.serve(home)
+    tiny_auto.serve(home)
 
     def fail(self: object, prompts: object, aliases: object) -> list[str]:
         raise ModelError("sampling: out of memory")
@@ -177,8 +177,8 @@ def test_a_loaded_model_that_fails_is_an_error(home: Path, monkeypatch: pytest.M
 
 DRIVER = """
 import pathlib, sys
-import pytest, tiny_default
-tiny_default.use(pathlib.Path(sys.argv.pop(1)), pytest.MonkeyPatch())
+import pytest, tiny_auto
+tiny_auto.use(pathlib.Path(sys.argv.pop(1)), pytest.MonkeyPatch())
 from agentmem.cli import main
 main()
 """
@@ -196,11 +196,11 @@ def test_two_processes_of_the_command_line(home: Path) -> None:
     for name in ("one", "two"):
         said = [{"role": "user", "content": SAID[0]["content"]}]
         (home / f"{name}.json").write_text(json.dumps(said))
-    first = observe(home, "one.json", "--user", "one", "--json", "--policy", "default")
+    first = observe(home, "one.json", "--user", "one", "--json", "--policy", "auto")
     assert first.returncode == 0, first.stderr
     assert first.stderr.count("the offline policy writes the memories") == 1 and "Traceback" not in first.stderr
-    tiny_default.serve(home)
-    second = observe(home, "two.json", "--user", "two", "--json", "--policy", "default")
+    tiny_auto.serve(home)
+    second = observe(home, "two.json", "--user", "two", "--json", "--policy", "auto")
     assert second.returncode == 0 and "offline" not in second.stderr, second.stderr
     for user, name in (("one", "offline"), ("two", NAME)):
         shown = CliRunner().invoke(app, ["history", "--user", user, "--root", str(home / "memories"), "--json"])
