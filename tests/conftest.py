@@ -9,7 +9,7 @@ import pytest
 
 from agentmem.models import rerank
 from agentmem.models.embed import Embedder, get_embedder
-from agentmem.policy import auto
+from agentmem.policy import auto, marks
 
 
 def pytest_configure() -> None:
@@ -44,6 +44,12 @@ def _no_reranker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 def _no_base(monkeypatch: pytest.MonkeyPatch) -> None:
     """The policy "auto" is the offline one: fast, and without a download. Who wants the other puts `missing` back."""
     monkeypatch.setattr(auto, "missing", lambda cache, device: "the base of the trained policy")
+
+
+@pytest.fixture(autouse=True)
+def _no_tagger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped detector reads with MiniLM alone: its tagger needs a base of 98 MB. Who wants it puts it back."""
+    monkeypatch.setattr(marks, "shipped_tagger", lambda cache, device: None)
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,9 @@ import pytest
 
 from agentmem.memory import Evidence, Fact
 from agentmem.models.embed import get_embedder
-from agentmem.models.judges import Sight
-from agentmem.policy import Observation, TrainedPolicy
+from agentmem.models.judges import Sight, shipped_tagger
+from agentmem.models.weights import cached
+from agentmem.policy import Observation, TrainedPolicy, marks
 from agentmem.policy.actions import EditLines, actions_of, get_actions, keep_actions
 from agentmem.policy.base import WORTHS, Mark
 from agentmem.policy.edits import format_edits, parse_edits
@@ -247,12 +248,18 @@ def test_what_a_sentence_calls_for_is_what_the_first_edit_does_that_quotes_of_it
 def test_marks_are_kept_with_the_adapter(tmp_path: Any) -> None:
     keep_actions(get_actions("edits", marks=0.4), tmp_path)
     assert actions_of(tmp_path) == EditLines(marks=0.4)
-    for name, marks in (("edits", 1.0), ("rewrite", 0.5)):
+    for name, at in (("edits", 1.0), ("rewrite", 0.5)):
         with pytest.raises(ValueError, match="a probability between 0 and 1, for the actions edits only"):
-            get_actions(name, marks=marks)
+            get_actions(name, marks=at)
 
 
-def test_the_detector_that_ships_knows_plain_cases() -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_detector_that_ships_knows_plain_cases(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also MiniLM alone, as tests without the tagger's base have it."""
+    if whole:
+        if cached("smollm2-135m") is None:
+            pytest.skip("smollm2-135m is not fetched: agentmem chat --model local:smollm2-135m")
+        monkeypatch.setattr(marks, "shipped_tagger", shipped_tagger)
     marker = shipped_marker(0.5)
     worth = ["I'm allergic to peanuts.", "From now on always answer in French, please.", "I work as a nurse in Leeds."]
     not_worth = ["What is the capital of France?", "Thanks, that helped a lot!", "Translate this sentence, please."]
