@@ -128,7 +128,7 @@ def test_the_folder_of_an_adapter_is_the_name_of_a_policy(adapter: Path) -> None
 
 
 def test_names_that_are_no_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="choose one of default, offline, trained, prompted, or the folder"):
+    with pytest.raises(ConfigError, match="choose one of auto, offline, trained, prompted, or the folder"):
         policy("magic")
     with pytest.raises(ConfigError, match="no trained adapter lies there"):
         policy(str(tmp_path))

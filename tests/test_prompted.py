@@ -138,5 +138,5 @@ def test_a_memory_that_was_not_shown_cannot_be_changed() -> None:
 def test_policies_by_name() -> None:
     fake = FakeChatModel(["="])
     assert get_policy("prompted", embedder=FakeEmbedder, model=lambda: fake).name == "prompted"
-    with pytest.raises(ConfigError, match="policy 'magic': choose one of default, offline, trained, prompted"):
+    with pytest.raises(ConfigError, match="policy 'magic': choose one of auto, offline, trained, prompted"):
         get_policy("magic", embedder=FakeEmbedder, model=lambda: fake)
