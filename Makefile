@@ -62,7 +62,7 @@ eval-peers: .venv-peers/.installed  ## mem0 and langmem on the same subsets, rea
 eval-ablations: .venv/.installed  ## agentmem without each of its mechanisms, on the subsets of `make eval` (hours)
 	$(PY) -m eval suite ablations --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
 
-train-default: .venv/.installed  ## the detectors and the policy that ship, anew from the data (half an hour on a GPU, a night on two cores; RESUME=1 goes on with the policy)
+train-default: .venv/.installed  ## the detectors and the policy that ship, anew from the data (minutes on a GPU; by estimate a night on two cores; RESUME=1 goes on with the policy)
 	$(if $(RESUME),,$(PY) -m agentmem.train.judges marks --threads 2)
 	$(if $(RESUME),,$(PY) -m agentmem.train.judges tags --threads 2)
 	$(PY) -m agentmem train sft agentmem/train/data/dialogues --recipe agentmem/train/data/default.yaml --out $(RUNS)/default $(if $(RESUME),--resume)

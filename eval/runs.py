@@ -21,7 +21,7 @@ from eval.values import Outcome, Report
 _SOURCES = {".py", ".md", ".json", ".jsonl", ".safetensors"}
 _NO_CODE = {"results", "train", "README.md"}
 """No outcome depends on these, but on the part of train that `elicit` and `dialogues` ask about."""
-_ASKED = {"elicit.jsonl", "records.py", "rounds-1-3.jsonl", "rounds-4-5.jsonl", "histories.py", "sft.py"}
+_ASKED = {"elicit.jsonl", "records.py", "dialogues", "histories.py", "sft.py"}
 
 
 def read_outcomes(report: Path) -> list[Outcome]:
@@ -131,7 +131,9 @@ def _code() -> str:
     digest = hashlib.sha256()
     for home in (Path(agentmem.__file__).parent, Path(__file__).parent):
         for path in sorted(home.rglob("*")):
-            if path.suffix in _SOURCES and (path.name in _ASKED or path.relative_to(home).parts[0] not in _NO_CODE):
+            if path.suffix in _SOURCES and (
+                {path.name, path.parent.name} & _ASKED or path.relative_to(home).parts[0] not in _NO_CODE
+            ):
                 digest.update(path.read_bytes())
     return digest.hexdigest()
 

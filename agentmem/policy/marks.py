@@ -112,7 +112,8 @@ class Turn:
     """Whether a sentence changes a memory: what the detector makes of it, and what `Sight` sees of both, together.
 
     A logistic regression over both log-odds, fitted by `python -m agentmem.train.judges.joins turn`, which also prints
-    what each part is worth alone.
+    what each part is worth alone; these weights come from 480 of the dialogues that it reads (LOG.md, "Trained default,
+    third part").
     """
 
     DETECTOR, SIGHT, BIAS = 0.35, 0.47, -0.91

@@ -93,7 +93,7 @@ def turn(rng: random.Random) -> None:
         model = _fitted(seen_N2[:, columns], gold_N)
         found_N = model.predict_proba(seen_N2[:, columns])[:, 1]
         print(f"{part}: weights {model.coef_.round(2).tolist()}, bias {model.intercept_.round(2).tolist()}")
-        print("  changes (of the others) at " + _levels(found_N, gold_N))
+        print("  changes (of the others) at " + _levels(found_N, gold_N, (0.2, 0.3, *LEVELS)))
 
 
 def _fitted(seen_NF: NDArray[np.float32], gold_N: NDArray[np.generic]):  # noqa: ANN202  the library has no types

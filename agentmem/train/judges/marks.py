@@ -60,8 +60,10 @@ def told_apart(judge: Judge, embedder: Embedder, tagger: Tagger | None = None) -
     from agentmem.train.sft import observed
 
     shown = [observed(example) for example in held_out_dialogues()]
+    judge = _Once(judge)
     readers = {"marks": Marker(judge, embedder, 0.5)}
     if tagger is not None:
+        tagger = _Once(tagger)
         readers |= {"tags": Marker(judge, embedder, 0.5, tagger, share=0.0),
                     "both": Marker(judge, embedder, 0.5, tagger)}  # fmt: skip
     lines = []
@@ -76,6 +78,18 @@ def told_apart(judge: Judge, embedder: Embedder, tagger: Tagger | None = None) -
         lines.append(f"{name}: AUC of {len(best)} dialogues {of_dialogues:.3f}, of their {len(labels)} sentences "
                      f"{of_sentences:.3f}")  # fmt: skip
     return "\n".join(lines)
+
+
+class _Once:
+    """A judge or tagger that is asked the same again and again, and reads it once."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader, self._found = reader, None
+
+    def probabilities(self, given: Sequence[Any], /) -> Any:
+        if self._found is None:
+            self._found = self._reader.probabilities(given)
+        return self._found
 
 
 def held_out_dialogues() -> list[EditExample]:

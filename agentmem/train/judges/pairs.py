@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ class Recipe(NamedTuple):
 
 DEFAULT = Recipe()
 
+B = TypeVar("B")
 Watch = Callable[[int, int, float], None]
 """Called with (step, steps, mean loss since the last call)."""
 
@@ -59,25 +60,50 @@ def fit(
         about: what it is fitted from; kept in the file.
         watch: called every 20 steps.
     """
-    from peft.helpers import disable_input_dtype_casting
-
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
     tokenizer, model = base()
     tuned, low_rank, config = with_low_rank(model, recipe.rank, recipe.dropout)
     head = torch.nn.Linear(model.config.hidden_size, len(labels))
     batches = [batch for _ in range(recipe.epochs) for batch in _batches(examples, recipe.batch, rng)]
+
+    def read(batch: Sequence[Example]) -> tuple[torch.Tensor, list[int]]:
+        hidden_BD = first_tokens(tuned, tokenizer, [example.pair for example in batch], "cpu")
+        return hidden_BD, [example.label for example in batch]
+
+    lowered(tuned, low_rank, head, recipe, batches, read, watch)
+    return adapter_of(tuned, head, labels, config, about)
+
+
+def lowered(
+    tuned: Any, low_rank: Sequence[torch.nn.Parameter], head: torch.nn.Linear, recipe: Recipe, batches: Sequence[B],
+    read: Callable[[B], tuple[torch.Tensor, Sequence[int]]], watch: Watch,
+) -> None:  # fmt: skip
+    """Lower the cross-entropy of a head over what a model with low-rank changes reads, a step a batch.
+
+    Args:
+        tuned: the model, as PEFT has it.
+        low_rank: the weights of its changes.
+        head: over its hidden states; on its device.
+        recipe: of the rates.
+        batches: in the order of the steps.
+        read: the hidden states (N, dim) of a batch, and their labels.
+        watch: called every 20 steps.
+    """
+    from peft.helpers import disable_input_dtype_casting
+
     groups = [{"params": low_rank, "lr": recipe.rate}, {"params": head.parameters(), "lr": recipe.head_rate}]
     optimizer, schedule = optimiser(groups, len(batches))
-    fast = fast_dtype("cpu") == "bfloat16"
+    device = head.weight.device
+    fast = fast_dtype(device.type) == "bfloat16"
     tuned.train()
     losses: list[float] = []
     for step, batch in enumerate(batches, start=1):
         # Where autocast makes the types equal, PEFT need not copy what it reads into float32.
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast), disable_input_dtype_casting(tuned, active=fast):
-            hidden_BD = first_tokens(tuned, tokenizer, [example.pair for example in batch], "cpu")
-        gold_B = torch.tensor([example.label for example in batch])
-        loss = torch.nn.functional.cross_entropy(head(hidden_BD.float()), gold_B)
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast), disable_input_dtype_casting(tuned, active=fast):
+            hidden_ND, labels = read(batch)
+        gold_N = torch.tensor(labels, device=device)
+        loss = torch.nn.functional.cross_entropy(head(hidden_ND.float()), gold_N)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*low_rank, *head.parameters()], 1.0)
         optimizer.step()
@@ -87,7 +113,6 @@ def fit(
         if step % 20 == 0 or step == len(batches):
             watch(step, len(batches), float(np.mean(losses)))
             losses.clear()
-    return adapter_of(tuned, head, labels, config, about)
 
 
 def _batches(examples: Sequence[Example], size: int, rng: random.Random) -> list[list[Example]]:

@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from agentmem.models.adapted import base_path
@@ -17,7 +16,7 @@ from agentmem.models.tags import BASE, TARGETS, Text, last_hidden, tokens_of
 from agentmem.policy.base import WORTHS
 from agentmem.policy.marks import rendered
 from agentmem.train.judges.marks import labelled
-from agentmem.train.judges.pairs import Recipe, Watch, adapter_of, optimiser
+from agentmem.train.judges.pairs import Recipe, Watch, adapter_of, lowered
 from agentmem.train.judges.records import held_out
 
 RECIPE = Recipe(rank=16, epochs=3, batch=32, rate=5e-4, dropout=0.0)
@@ -57,12 +56,10 @@ def fit(
         ModelError: the base cannot be had.
     """
     from peft import LoraConfig, get_peft_model
-    from peft.helpers import disable_input_dtype_casting
 
     torch.manual_seed(recipe.seed)
     device = device or best_device()
-    dtype = fast_dtype(device)
-    model, tokenizer = load_causal(base_path(base), device=device, dtype=dtype)
+    model, tokenizer = load_causal(base_path(base), device=device, dtype=fast_dtype(device))
     config = LoraConfig(r=recipe.rank, lora_alpha=SCALE * recipe.rank, lora_dropout=recipe.dropout,
                         target_modules=list(TARGETS))  # fmt: skip
     tuned: Any = get_peft_model(model, config)
@@ -74,25 +71,12 @@ def fit(
     read = [tokens_of(tokenizer, one.text) for one in examples]
     rng = random.Random(recipe.seed)
     plan = [batch for _ in range(recipe.epochs) for batch in _batches([len(ids) for ids, _ in read], recipe.batch, rng)]
-    groups = [{"params": low_rank, "lr": recipe.rate}, {"params": head.parameters(), "lr": recipe.head_rate}]
-    optimizer, schedule = optimiser(groups, len(plan))
-    tuned.train()
-    losses: list[float] = []
-    fast = dtype == "bfloat16"
-    for step, batch in enumerate(plan, start=1):
-        with torch.autocast(device, torch.bfloat16, enabled=fast), disable_input_dtype_casting(tuned, active=fast):
-            hidden_ND = last_hidden(tuned.base_model.model.model, [read[place] for place in batch])
-        gold_N = torch.tensor([label for place in batch for label in examples[place].labels], device=device)
-        loss = torch.nn.functional.cross_entropy(head(hidden_ND.float()), gold_N)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([*low_rank, *head.parameters()], 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        schedule.step()
-        losses.append(loss.item())
-        if step % 20 == 0 or step == len(plan):
-            watch(step, len(plan), float(np.mean(losses)))
-            losses.clear()
+
+    def taken(batch: Sequence[int]) -> tuple[torch.Tensor, list[int]]:
+        hidden_ND = last_hidden(tuned.base_model.model.model, [read[place] for place in batch])
+        return hidden_ND, [label for place in batch for label in examples[place].labels]
+
+    lowered(tuned, low_rank, head, recipe, plan, taken, watch)
     return adapter_of(tuned.cpu(), head.cpu(), WORTHS, config, {**about, BASE: base})
 
 
