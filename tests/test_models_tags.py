@@ -79,6 +79,24 @@ def test_a_fit_tells_stretches_of_one_text_apart(fitted: tuple[Path, list[Text],
     assert np.mean(right) >= 0.9
 
 
+def test_a_fit_goes_on_from_an_adapter(fitted: tuple[Path, list[Text], list[list[int]]], base: Path) -> None:
+    from agentmem.train.judges.tags import RECIPE, Example, fit
+
+    path, texts, labels = fitted
+    start, losses = load_adapter(path), []
+    some = [Example(*one) for one in zip(texts, labels, strict=True)]
+    recipe = RECIPE._replace(rank=8, epochs=1, batch=8, rate=1e-6, head_rate=1e-6)
+    further = fit(some, recipe, base=str(base), about={}, start=start, device="cpu",
+                  watch=lambda step, steps, loss: losses.append(loss))  # fmt: skip
+    assert losses[0] < 0.3  # a fresh head would be near log(8)
+    np.testing.assert_allclose(further.head_weight, start.head_weight, atol=1e-4)
+    for name, sides in start.low_rank.items():
+        for old, new in zip(sides, further.low_rank[name], strict=True):
+            np.testing.assert_allclose(new, old, atol=1e-4)
+    with pytest.raises(ModelError, match="rank"):
+        fit(some, recipe._replace(rank=4), base=str(base), about={}, start=start, device="cpu")
+
+
 def test_what_is_read_together_and_padding_change_nothing(fitted: tuple[Path, list[Text], list[list[int]]]) -> None:
     path, texts, _ = fitted
     model = TagModel(path)

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 pytest.importorskip("trl", reason="needs the extra train")
@@ -20,6 +21,7 @@ from agentmem.policy.base import WORTHS
 from agentmem.session import Message, Session
 from agentmem.train.judges import __main__ as judges
 from agentmem.train.judges import marks
+from agentmem.train.judges.pairs import Example
 from agentmem.train.judges.records import records
 from agentmem.train.recipes import RFTRecipe, SFTRecipe, read_recipe
 from tests.tiny_llama import write_tiny_llama
@@ -63,6 +65,18 @@ def test_the_commands_lead_from_the_data_to_a_policy(tmp_path: Path, monkeypatch
     seen = Observation(memories=(), session=Session(id="s", messages=tuple(chat)), today=date(2026, 1, 1))
     [proposal] = policy.propose([seen])
     assert proposal.raw or proposal.problems  # it was asked: one with random weights may say nothing
+
+
+def test_what_is_fitted_further_is_shown_the_new_families_and_some_others(tmp_path: Path) -> None:
+    new = tmp_path / "new.jsonl"
+    new.write_text('{"family": "a"}\n\n{"family": "b"}\n', "utf-8")
+    found = [Example(("said", "known"), 0, family) for family in "aabbbcdefghijkl"]
+    chosen = judges._Further([new], 1.0, 0).chosen(found)
+    assert [one.group for one in chosen[:5]] == list("aabbb")
+    assert len(chosen) == 10 and len({one.group for one in chosen[5:]}) == 5
+    assert judges._Further([], 1.0, 0).chosen(found) == found
+    with pytest.raises(typer.BadParameter, match="dialogues"):
+        judges.main("lines", further=[new])
 
 
 def test_the_recipes_that_ship_can_be_read() -> None:

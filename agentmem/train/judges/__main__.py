@@ -8,11 +8,12 @@ ten minutes on a GPU. The file goes to agentmem/models/adapters, or to
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 import numpy as np
 import typer
@@ -20,13 +21,15 @@ from numpy.typing import NDArray
 
 from agentmem.models.embed import Remembering, get_embedder
 from agentmem.models.judges import ADAPTERS, APPLICABILITY, ELICITATION, FORGETTING, RELATIONS, shipped
-from agentmem.models.pairs import PairModel, SlotEncoder, save_adapter
+from agentmem.models.pairs import Adapter, PairModel, SlotEncoder, load_adapter, save_adapter
 from agentmem.models.tags import TagModel
 from agentmem.policy.base import WORTHS
 from agentmem.policy.lines import LABELS
 from agentmem.train.judges import applicability, lines, marks, relations, requests, slots, tags
 from agentmem.train.judges.pairs import Example, Recipe, Watch, fit
 from agentmem.train.judges.records import digest
+
+E = TypeVar("E", Example, tags.Example)
 
 LEVELS = (0.3, 0.5, 0.7, 0.8, 0.9)
 
@@ -73,7 +76,7 @@ def report(name: str, labels: Sequence[str], gold_N: NDArray[np.int_], chance_NC
     return "\n".join(lines)
 
 
-def main(
+def main(  # noqa: PLR0913  each is an option
     name: Annotated[
         str, typer.Argument(help="lines, marks, tags, relations, slots, applicability, elicitation, forgetting")
     ],
@@ -83,26 +86,41 @@ def main(
     seed: int = 0,
     base: Annotated[str, typer.Option(help="tags: the language model that is changed")] = "smollm2-135m",
     look: Annotated[bool, typer.Option("--look", help="say how the one that lies there does, without fitting")] = False,
+    further: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="marks, tags: fit the one that ships further, on the scenario families of these dialogues "
+            "(JSONL) and --beside times as many of the other examples"
+        ),
+    ] = None,
+    beside: Annotated[float, typer.Option(help="how many of the others, by each that is new")] = 1.0,
+    rate: Annotated[float | None, typer.Option(help="peak learning rate")] = None,
 ) -> None:
     """Fit one judge and say how it does on what was held out."""
     import torch
 
     torch.set_num_threads(threads)
     path = out or ADAPTERS / f"{name}.safetensors"
+    if further and name not in ("marks", "tags"):
+        raise typer.BadParameter(f"{name} is not fitted to dialogues", param_hint="--further")
+    start = load_adapter(ADAPTERS / f"{name}.safetensors") if further else None
+    new = _Further(further or [], beside, seed)
     if name == "slots":
         _slots(path, seed)
         return
     if name == "tags":
-        _tags(path, base, tags.RECIPE._replace(epochs=epochs or tags.RECIPE.epochs, seed=seed), look)
+        own = tags.RECIPE._replace(epochs=epochs or tags.RECIPE.epochs, seed=seed, rate=rate or tags.RECIPE.rate)
+        _tags(path, base, own, look, new, start)
         return
     try:
         own = task(name, seed)
     except KeyError:
         raise typer.BadParameter(f"{name!r} is none of them", param_hint="NAME") from None
-    print(f"{name}: {len(own.train)} examples of {len({one.group for one in own.train})} families", flush=True)
-    recipe = Recipe(epochs=epochs or own.epochs, seed=seed)
+    recipe = Recipe(epochs=epochs or own.epochs, seed=seed, rate=rate or Recipe().rate)
     if not look:
-        save_adapter(fit(own.train, own.labels, recipe, about=_about(seed), watch=_printing(100)), path)
+        train = new.chosen(own.train)
+        print(f"{name}: {len(train)} examples of {len({one.group for one in train})} families", flush=True)
+        save_adapter(fit(train, own.labels, recipe, about=_about(seed, start), watch=_printing(20), start=start), path)
     judge = PairModel(path)
     for part, examples in own.held_out.items():
         gold_N = np.array([example.label for example in examples])
@@ -111,13 +129,33 @@ def main(
         print(marks.told_apart(judge, Remembering(get_embedder("minilm"))), flush=True)
 
 
-def _tags(path: Path, base: str, recipe: Recipe, look: bool) -> None:
+class _Further(NamedTuple):
+    """Which examples something is fitted further to."""
+
+    files: Sequence[Path]
+    """Of dialogues, as JSONL; none: all examples are taken."""
+    beside: float
+    seed: int
+
+    def chosen(self, found: Sequence[E]) -> list[E]:
+        """Those of the files' families, and `beside` times as many of the others, drawn by `seed`."""
+        if not self.files:
+            return list(found)
+        lines = [line for file in self.files for line in file.read_text("utf-8").splitlines() if line.strip()]
+        families = {json.loads(line)["family"] for line in lines}
+        new = [one for one in found if one.group in families]
+        others = [one for one in found if one.group not in families]
+        return new + random.Random(self.seed).sample(others, min(round(self.beside * len(new)), len(others)))
+
+
+def _tags(path: Path, base: str, recipe: Recipe, look: bool, new: _Further, start: Adapter | None) -> None:
     """Fit the tagger, and say how well it and the judge of marks tell held-out dialogues apart."""
     embedder = Remembering(get_embedder("minilm"))
     if not look:
-        found = tags.examples(random.Random(recipe.seed), embedder)
+        found = new.chosen(tags.examples(random.Random(recipe.seed), embedder))
         print(f"tags: {len(found)} conversations", flush=True)
-        save_adapter(tags.fit(found, recipe, base=base, about=_about(recipe.seed), watch=_printing(100)), path)
+        about = _about(recipe.seed, start)
+        save_adapter(tags.fit(found, recipe, base=base, about=about, watch=_printing(20), start=start), path)
     print(marks.told_apart(shipped("marks"), embedder, TagModel(path)), flush=True)
 
 
@@ -135,8 +173,9 @@ def _slots(path: Path, seed: int) -> None:
             print(f"same above {bar:.2f}, which {share:.0%} of {part} are below: {(cosines['same'] > bar).mean():.2f}")
 
 
-def _about(seed: int) -> dict[str, str]:
-    return {"records": digest(), "seed": str(seed)}
+def _about(seed: int, start: Adapter | None = None) -> dict[str, str]:
+    own = {"records": digest(), "seed": str(seed)}
+    return own if start is None else {**own, "further": start.about.get("records", "?")}
 
 
 def _printing(every: int) -> Watch:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
+from agentmem.errors import ModelError
 from agentmem.models.likelihood import fast_dtype
 from agentmem.models.minilm import base
 from agentmem.models.pairs import MAX_TOKENS, TARGETS, Adapter, Pair, first_tokens
@@ -50,6 +51,7 @@ def fit(
     *,
     about: dict[str, str],
     watch: Watch = lambda step, steps, loss: None,
+    start: Adapter | None = None,
 ) -> Adapter:
     """Low-rank changes of the base and a head, fitted by cross-entropy.
 
@@ -59,12 +61,18 @@ def fit(
         recipe: sizes and rates.
         about: what it is fitted from; kept in the file.
         watch: called every 20 steps.
+        start: what is fitted further; None: the base as it is.
+
+    Raises:
+        ModelError: `start` is of another form.
     """
     torch.manual_seed(recipe.seed)
     rng = random.Random(recipe.seed)
     tokenizer, model = base()
     tuned, low_rank, config = with_low_rank(model, recipe.rank, recipe.dropout)
     head = torch.nn.Linear(model.config.hidden_size, len(labels))
+    if start is not None:
+        begin(tuned, head, config, start, labels)
     batches = [batch for _ in range(recipe.epochs) for batch in _batches(examples, recipe.batch, rng)]
 
     def read(batch: Sequence[Example]) -> tuple[torch.Tensor, list[int]]:
@@ -135,6 +143,24 @@ def with_low_rank(model: Any, rank: int, dropout: float) -> tuple[Any, list[Any]
     config = LoraConfig(r=rank, lora_alpha=rank, lora_dropout=dropout, target_modules=list(TARGETS))
     tuned: Any = get_peft_model(model, config)
     return tuned, [weight for name, weight in tuned.named_parameters() if "lora_" in name], config
+
+
+def begin(tuned: Any, head: torch.nn.Linear, config: Any, start: Adapter, labels: Sequence[str]) -> None:
+    """Put an adapter in the place of fresh low-rank changes and head. Raises ModelError when it is of another form."""
+    weights = dict(tuned.named_parameters())
+    scale = config.lora_alpha / config.r
+    low_rank = {f"base_model.model.{name}.lora_{side}.default.weight": torch.from_numpy(weight)
+                for name, (a_RI, b_OR) in start.low_rank.items()
+                for side, weight in (("A", a_RI), ("B", b_OR / scale))}  # fmt: skip
+    own = {name: tuple(weight.shape) for name, weight in weights.items() if "lora_" in name}
+    found = {name: tuple(weight.shape) for name, weight in low_rank.items()}
+    if own != found or start.labels != tuple(labels):
+        raise ModelError(f"the adapter to go on from has other layers, rank or labels ({start.about}); fit anew")
+    with torch.no_grad():
+        for name, weight in low_rank.items():
+            weights[name].copy_(weight)
+        head.weight.copy_(torch.from_numpy(start.head_weight))
+        head.bias.copy_(torch.from_numpy(start.head_bias))
 
 
 def optimiser(groups: list[dict[str, Any]], steps: int) -> tuple[torch.optim.Optimizer, Any]:

@@ -16,7 +16,7 @@ from agentmem.models.tags import BASE, TARGETS, Text, last_hidden, tokens_of
 from agentmem.policy.base import WORTHS
 from agentmem.policy.marks import rendered
 from agentmem.train.judges.marks import labelled
-from agentmem.train.judges.pairs import Recipe, Watch, adapter_of, lowered
+from agentmem.train.judges.pairs import Recipe, Watch, adapter_of, begin, lowered
 from agentmem.train.judges.records import held_out
 
 RECIPE = Recipe(rank=16, epochs=3, batch=32, rate=5e-4, dropout=0.0)
@@ -30,17 +30,20 @@ class Example(NamedTuple):
     text: Text
     labels: Sequence[int]
     """Of its stretches."""
+    group: str = ""
+    """Its scenario family."""
 
 
 def examples(rng: random.Random, embedder: Embedder) -> list[Example]:
     """For training: all but the test part and the families that are held out."""
-    return [Example(rendered(seen, said), [WORTHS.index(label) for label in labels])
+    return [Example(rendered(seen, said), [WORTHS.index(label) for label in labels], family)
             for family, seen, said, labels in labelled(rng, embedder) if said and not held_out(family)]  # fmt: skip
 
 
 def fit(
     examples: Sequence[Example], recipe: Recipe = RECIPE, *, base: str, about: dict[str, str],
     watch: Watch = lambda step, steps, loss: None, device: str | None = None,
+    start: Adapter | None = None,
 ) -> Adapter:  # fmt: skip
     """Low-rank changes of a causal model and a head, fitted by cross-entropy over all stretches.
 
@@ -51,9 +54,10 @@ def fit(
         about: what it is fitted from; kept in the file.
         watch: called every 20 steps.
         device: cpu, cuda or mps; None chooses. About 10 minutes on a GPU, some hours on two cores.
+        start: what is fitted further; None: the base as it is.
 
     Raises:
-        ModelError: the base cannot be had.
+        ModelError: the base cannot be had, or `start` is of another form.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -67,6 +71,8 @@ def fit(
     head = torch.nn.Linear(model.config.hidden_size, len(WORTHS))
     torch.nn.init.normal_(head.weight, std=0.02)
     torch.nn.init.zeros_(head.bias)
+    if start is not None:
+        begin(tuned, head, config, start, WORTHS)
     head.to(device)
     read = [tokens_of(tokenizer, one.text) for one in examples]
     rng = random.Random(recipe.seed)
