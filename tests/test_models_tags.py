@@ -97,6 +97,30 @@ def test_a_fit_goes_on_from_an_adapter(fitted: tuple[Path, list[Text], list[list
         fit(some, recipe._replace(rank=4), base=str(base), about={}, start=start, device="cpu")
 
 
+def test_a_step_in_parts_is_the_step_of_the_whole(
+    fitted: tuple[Path, list[Text], list[list[int]]], base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agentmem.train.judges import tags
+
+    _, texts, labels = fitted
+    some = [tags.Example(*one) for one in zip(texts, labels, strict=True)]
+    recipe = tags.RECIPE._replace(rank=8, epochs=4, batch=16, rate=5e-3, head_rate=2e-2)
+    parts = [len(tags._parts(range(16), [20] * 16, most)) for most in (4096, 90)]
+    assert parts == [1, 4]
+
+    def losses() -> tuple[list[float], NDArray[np.float32]]:
+        seen: list[float] = []
+        adapter = tags.fit(some, recipe, base=str(base), about={}, device="cpu",
+                           watch=lambda step, steps, loss: seen.append(loss))  # fmt: skip
+        return seen, adapter.head_weight
+
+    whole, head = losses()
+    monkeypatch.setattr(tags, "PART_TOKENS", 90)
+    in_parts, other = losses()
+    np.testing.assert_allclose(in_parts, whole, rtol=0.02)
+    np.testing.assert_allclose(other, head, atol=0.02)
+
+
 def test_what_is_read_together_and_padding_change_nothing(fitted: tuple[Path, list[Text], list[list[int]]]) -> None:
     path, texts, _ = fitted
     model = TagModel(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agentmem.memory import Evidence, Fact
+from agentmem.memory import Add, Evidence, Fact
 from agentmem.models.embed import get_embedder
 from agentmem.models.judges import Sight, shipped_tagger
 from agentmem.models.weights import cached
@@ -18,7 +19,7 @@ from agentmem.policy.actions import EditLines, actions_of, get_actions, keep_act
 from agentmem.policy.base import WORTHS, Mark
 from agentmem.policy.edits import format_edits, parse_edits
 from agentmem.policy.marks import Marker, Turn, beside, of_sentences, pairs, sentences_of, shipped_marker, worths
-from agentmem.policy.resolve import render_observation
+from agentmem.policy.resolve import STATED, render_observation, to_ops
 from agentmem.session import Message, Session
 
 DAY = date(2026, 5, 1)
@@ -223,6 +224,13 @@ def test_what_is_changed_is_a_matter_of_both_readers() -> None:
         ('+ fact: Lives on Mars in a castle. | "I love tea"', '+ fact: Loves tea. | "I love tea"'),
         ('+ fact: Loves tea. | "I live in Lyon"', '+ fact: Loves tea. | "I love tea."'),
         ('+ preference?: Prefers warm drinks of tea. | "tea"', '+ preference?: Prefers warm drinks of tea. | "tea"'),
+        ('+ preference: Loves tea over the internet. | "I love tea"', '+ preference: Loves tea. | "I love tea"'),
+        ('+ preference: Loves tea over rains. | "I love tea"', '+ preference: Loves tea over rains. | "I love tea"'),
+        (
+            '+ preference?: Loves tea, not sweet, over tea too sweet. | "tea"',
+            '+ preference?: Loves tea, not sweet. | "tea"',
+        ),
+        ('+ preference?: Loves tea over coffee. | "tea"', '+ preference?: Loves tea over coffee. | "tea"'),
         ('+ instruction: at dawn => bring nine elephants. | "tea"', '+ instruction: always => I love tea. | "tea"'),
         ("=", "="),
     ],
@@ -233,6 +241,17 @@ def test_what_a_model_words_is_held_to_what_was_said(answer: str, edits: str, ca
         [proposal] = policy_of(writer, Liking()).propose([seen("It rains. I love tea.")])
     assert format_edits(proposal.edits) == edits and proposal.problems == ()
     assert ("an edit was mended" in caplog.text) == (edits != answer)
+
+
+def test_a_memory_is_as_sure_as_the_detector_was() -> None:
+    chat = seen("It rains. I love tea.")
+    marker = Marker(Liking(), get_embedder("hash"), 0.5)
+    [[marked]] = marker.marked([chat])
+    mark = marked.mark
+    assert mark is not None and mark.sure == pytest.approx(0.9)
+    [proposal] = policy_of(Echo('+ preference: Loves tea. | "I love tea"'), Liking()).propose([chat])
+    [op], _ = to_ops(proposal.edits, chat, rng=random.Random(0))
+    assert isinstance(op, Add) and op.memory.confidence == round(STATED * mark.sure, 2) < STATED
 
 
 def test_what_a_sentence_calls_for_is_what_the_first_edit_does_that_quotes_of_it() -> None:

@@ -24,6 +24,8 @@ class Mark(Value):
     """What it calls for."""
     near: tuple[str, ...] = ()
     """Ids of the memories nearest to it, the nearest first; of a change the one that it is thought to change."""
+    sure: float = 1.0
+    """Probability that it is worth writing down."""
     otherwise: Mark | None = None
     """What it is taken for when the policy writes nothing of it as this."""
 

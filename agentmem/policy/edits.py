@@ -37,6 +37,8 @@ class Edit(Value):
     aliases: tuple[str, ...] = ()
     quotes: tuple[str, ...] = ()
     day: date | None = None
+    sure: float = 1.0
+    """Share of the confidence that its memory would have otherwise."""
 
     @field_validator("text", "when")
     @classmethod

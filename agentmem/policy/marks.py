@@ -59,9 +59,9 @@ class Said(NamedTuple):
     near: tuple[str, ...]
     """Ids of the memories nearest to it, the nearest first."""
 
-    def mark(self, worth: Worth) -> Mark:
+    def mark(self, worth: Worth, sure: float = 1.0) -> Mark:
         """It as a policy is asked of it, if this is what it calls for."""
-        return Mark(text=self.sentence.text, turn=self.sentence.turn, worth=worth, near=self.near)
+        return Mark(text=self.sentence.text, turn=self.sentence.turn, worth=worth, near=self.near, sure=sure)
 
 
 class Reading(NamedTuple):
@@ -80,7 +80,7 @@ class Reading(NamedTuple):
 
     def mark(self, worth: Worth | None = None) -> Mark:
         """It as a policy is asked of it: as what it calls for, or as `worth`."""
-        return self.said.mark(worth or self.calls_for)
+        return self.said.mark(worth or self.calls_for, self.worth)
 
     @property
     def calls_for(self) -> Worth:

@@ -195,7 +195,7 @@ def _memory(edit: Edit, kind: Kind, id: str, evidence: tuple[Evidence, ...], day
         "evidence": evidence,
         "valid_at": day,
         "basis": "inferred" if edit.inferred else "stated",
-        "confidence": INFERRED if edit.inferred else STATED,
+        "confidence": (INFERRED if edit.inferred else STATED) * edit.sure,
     }
     if kind == "instruction":
         return StandingInstruction(text=edit.text, when=edit.when or "always", **shared)  # type: ignore[arg-type]

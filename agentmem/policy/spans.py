@@ -50,7 +50,9 @@ _FICTION = re.compile(
     re.I,
 )
 _PLAY = re.compile(
-    r"\brole-?\s?play\w*|\bstay in character\b|\bdungeon master\b|\bmy character\b|\btext adventure\b|\bpretend\b"
+    r"\brole-?\s?play\w*(?!\w| (?:games?|experiences?|elements?|titles?|adventures?|campaigns?|nights?|clubs?|groups?"
+    r"|books?|systems?|mechanics|video)\b)"  # "a role-playing game" is one that is talked about
+    r"|\bstay in character\b|\bdungeon master\b|\bmy character\b|\btext adventure\b|\bpretend\b"
     r"|\blet'?s play\b|\bi(?:'ll| will) (?:be|play) (?:an?|the)\b",
     re.I,
 )

@@ -73,53 +73,64 @@ def fit(
     head = torch.nn.Linear(model.config.hidden_size, len(labels))
     if start is not None:
         begin(tuned, head, config, start, labels)
-    batches = [batch for _ in range(recipe.epochs) for batch in _batches(examples, recipe.batch, rng)]
+    steps = [[batch] for _ in range(recipe.epochs) for batch in _batches(examples, recipe.batch, rng)]
 
     def read(batch: Sequence[Example]) -> tuple[torch.Tensor, list[int]]:
         hidden_BD = first_tokens(tuned, tokenizer, [example.pair for example in batch], "cpu")
         return hidden_BD, [example.label for example in batch]
 
-    lowered(tuned, low_rank, head, recipe, batches, read, watch)
+    lowered(tuned, low_rank, head, recipe, steps, read, watch)
     return adapter_of(tuned, head, labels, config, about)
 
 
 def lowered(
-    tuned: Any, low_rank: Sequence[torch.nn.Parameter], head: torch.nn.Linear, recipe: Recipe, batches: Sequence[B],
-    read: Callable[[B], tuple[torch.Tensor, Sequence[int]]], watch: Watch,
+    tuned: Any, low_rank: Sequence[torch.nn.Parameter], head: torch.nn.Linear, recipe: Recipe,
+    steps: Sequence[Sequence[B]], read: Callable[[B], tuple[torch.Tensor, Sequence[int]]], watch: Watch,
 ) -> None:  # fmt: skip
-    """Lower the cross-entropy of a head over what a model with low-rank changes reads, a step a batch.
+    """Lower the cross-entropy of a head over what a model with low-rank changes reads.
 
     Args:
         tuned: the model, as PEFT has it.
         low_rank: the weights of its changes.
         head: over its hidden states; on its device.
         recipe: of the rates.
-        batches: in the order of the steps.
-        read: the hidden states (N, dim) of a batch, and their labels.
+        steps: the parts of each, which are read one after the other: what is kept for a step's gradients is kept of one
+            part at a time. The mean is over all labels of a step.
+        read: the hidden states (N, dim) of a part, and their labels.
         watch: called every 20 steps.
     """
     from peft.helpers import disable_input_dtype_casting
 
     groups = [{"params": low_rank, "lr": recipe.rate}, {"params": head.parameters(), "lr": recipe.head_rate}]
-    optimizer, schedule = optimiser(groups, len(batches))
+    optimizer, schedule = optimiser(groups, len(steps))
+    learned = [*low_rank, *head.parameters()]
     device = head.weight.device
     fast = fast_dtype(device.type) == "bfloat16"
     tuned.train()
     losses: list[float] = []
-    for step, batch in enumerate(batches, start=1):
-        # Where autocast makes the types equal, PEFT need not copy what it reads into float32.
-        with torch.autocast(device.type, torch.bfloat16, enabled=fast), disable_input_dtype_casting(tuned, active=fast):
-            hidden_ND, labels = read(batch)
-        gold_N = torch.tensor(labels, device=device)
-        loss = torch.nn.functional.cross_entropy(head(hidden_ND.float()), gold_N)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([*low_rank, *head.parameters()], 1.0)
+    for step, parts in enumerate(steps, start=1):
+        total, labelled = 0.0, 0
+        for part in parts:
+            # Where autocast makes the types equal, PEFT need not copy what it reads into float32.
+            with (
+                torch.autocast(device.type, torch.bfloat16, enabled=fast),
+                disable_input_dtype_casting(tuned, active=fast),
+            ):
+                hidden_ND, labels = read(part)
+            gold_N = torch.tensor(labels, device=device)
+            loss = torch.nn.functional.cross_entropy(head(hidden_ND.float()), gold_N, reduction="sum")
+            loss.backward()
+            total, labelled = total + loss.item(), labelled + len(labels)
+        for weight in learned:
+            if weight.grad is not None:
+                weight.grad /= labelled
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         schedule.step()
-        losses.append(loss.item())
-        if step % 20 == 0 or step == len(batches):
-            watch(step, len(batches), float(np.mean(losses)))
+        losses.append(total / labelled)
+        if step % 20 == 0 or step == len(steps):
+            watch(step, len(steps), float(np.mean(losses)))
             losses.clear()
 
 
