@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import shlex
 import subprocess
 from datetime import date
@@ -14,11 +16,13 @@ from typer.testing import CliRunner
 pytest.importorskip("trl", reason="needs the extra train")
 
 from agentmem.cli import app
+from agentmem.models.embed import get_embedder
 from agentmem.models.pairs import load_adapter
 from agentmem.policy import DEFAULT, Observation, load_trained
 from agentmem.policy.actions import actions_of
 from agentmem.policy.base import WORTHS
 from agentmem.session import Message, Session
+from agentmem.train.histories import edit_example, read_examples
 from agentmem.train.judges import __main__ as judges
 from agentmem.train.judges import marks
 from agentmem.train.judges.pairs import Example
@@ -67,16 +71,33 @@ def test_the_commands_lead_from_the_data_to_a_policy(tmp_path: Path, monkeypatch
     assert proposal.raw or proposal.problems  # it was asked: one with random weights may say nothing
 
 
-def test_what_is_fitted_further_is_shown_the_new_families_and_some_others(tmp_path: Path) -> None:
-    new = tmp_path / "new.jsonl"
-    new.write_text('{"family": "a"}\n\n{"family": "b"}\n', "utf-8")
+def _line(family: str, said: str, *edits: str, split: str = "train") -> str:
+    told = {"user": family, "messages": [{"role": "user", "content": said}], "edits": list(edits) or ["="]}
+    return json.dumps({"type": "edits", "split": split, **told}) + "\n"
+
+
+def test_what_is_fitted_further_is_shown_the_new_dialogues_and_some_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = [Example(("said", "known"), 0, family) for family in "aabbbcdefghijkl"]
-    chosen = judges._Further([new], 1.0, 0).chosen(found)
+    new = [edit_example(json.loads(_line(family, "I love tea.", '+ fact: x. | "I love tea."'))) for family in "ab"]
+    chosen = judges._Further(new, 1.0, 0).chosen(found)
     assert [one.group for one in chosen[:5]] == list("aabbb")
     assert len(chosen) == 10 and len({one.group for one in chosen[5:]}) == 5
     assert judges._Further([], 1.0, 0).chosen(found) == found
+
+    monkeypatch.setattr(marks, "records", lambda name: records(name)[:5])
+    mine = tmp_path / "mine.jsonl"
+    rows = [_line("own/tea", "I love tea. And you?", '+ preference: Loves tea. | "I love tea."'),
+            _line("own/none", "What is tea?"), _line("own/kept", "I love rain.", split="test")]  # fmt: skip
+    mine.write_text("".join(rows), "utf-8")
+    own = [one for one in marks.examples(random.Random(0), get_embedder("hash"), read_examples(mine).edits)
+           if one.group.startswith("own/")]  # fmt: skip
+    assert [(one.group, one.pair[0], WORTHS[one.label]) for one in own] == [
+        ("own/tea", "I love tea.", "preference"), ("own/tea", "And you?", "none"),
+        ("own/none", "What is tea?", "none")]  # fmt: skip
     with pytest.raises(typer.BadParameter, match="dialogues"):
-        judges.main("lines", further=[new])
+        judges.main("lines", further=[mine])
 
 
 def test_the_recipes_that_ship_can_be_read() -> None:

@@ -8,7 +8,6 @@ ten minutes on a GPU. The file goes to agentmem/models/adapters, or to
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from agentmem.models.pairs import Adapter, PairModel, SlotEncoder, load_adapter,
 from agentmem.models.tags import TagModel
 from agentmem.policy.base import WORTHS
 from agentmem.policy.lines import LABELS
+from agentmem.train.histories import EditExample, read_examples
 from agentmem.train.judges import applicability, lines, marks, relations, requests, slots, tags
 from agentmem.train.judges.pairs import Example, Recipe, Watch, fit
 from agentmem.train.judges.records import digest
@@ -43,13 +43,13 @@ class Task(NamedTuple):
     epochs: int
 
 
-def task(name: str, seed: int) -> Task:
-    """The examples of the judge `name`. Raises KeyError for another name."""
+def task(name: str, seed: int, further: Sequence[EditExample] = ()) -> Task:
+    """The examples of the judge `name`; of `marks` with these dialogues too. Raises KeyError for another name."""
     rng = random.Random(seed)
     if name == "lines":
         return Task(LABELS, *lines.split(rng), epochs=3)
     if name == "marks":
-        return Task(WORTHS, *marks.split(rng, Remembering(get_embedder("minilm"))), epochs=2)
+        return Task(WORTHS, *marks.split(rng, Remembering(get_embedder("minilm")), further), epochs=2)
     if name == "relations":
         return Task(RELATIONS, *relations.split(rng), epochs=2)
     if name == "applicability":
@@ -104,7 +104,7 @@ def main(  # noqa: PLR0913  each is an option
     if further and name not in ("marks", "tags"):
         raise typer.BadParameter(f"{name} is not fitted to dialogues", param_hint="--further")
     start = load_adapter(ADAPTERS / f"{name}.safetensors") if further else None
-    new = _Further(further or [], beside, seed)
+    new = _Further([one for file in further or () for one in read_examples(file).edits], beside, seed)
     if name == "slots":
         _slots(path, seed)
         return
@@ -113,7 +113,7 @@ def main(  # noqa: PLR0913  each is an option
         _tags(path, base, own, look, new, start)
         return
     try:
-        own = task(name, seed)
+        own = task(name, seed, new.dialogues)
     except KeyError:
         raise typer.BadParameter(f"{name!r} is none of them", param_hint="NAME") from None
     recipe = Recipe(epochs=epochs or own.epochs, seed=seed, rate=rate or Recipe().rate)
@@ -130,19 +130,18 @@ def main(  # noqa: PLR0913  each is an option
 
 
 class _Further(NamedTuple):
-    """Which examples something is fitted further to."""
+    """What something is fitted further to."""
 
-    files: Sequence[Path]
-    """Of dialogues, as JSONL; none: all examples are taken."""
+    dialogues: Sequence[EditExample]
+    """New ones; none: it is fitted anew, to all examples."""
     beside: float
     seed: int
 
     def chosen(self, found: Sequence[E]) -> list[E]:
-        """Those of the files' families, and `beside` times as many of the others, drawn by `seed`."""
-        if not self.files:
+        """The examples of their families, and `beside` times as many of the others, drawn by `seed`."""
+        if not self.dialogues:
             return list(found)
-        lines = [line for file in self.files for line in file.read_text("utf-8").splitlines() if line.strip()]
-        families = {json.loads(line)["family"] for line in lines}
+        families = {one.user for one in self.dialogues}
         new = [one for one in found if one.group in families]
         others = [one for one in found if one.group not in families]
         return new + random.Random(self.seed).sample(others, min(round(self.beside * len(new)), len(others)))
@@ -152,7 +151,7 @@ def _tags(path: Path, base: str, recipe: Recipe, look: bool, new: _Further, star
     """Fit the tagger, and say how well it and the judge of marks tell held-out dialogues apart."""
     embedder = Remembering(get_embedder("minilm"))
     if not look:
-        found = new.chosen(tags.examples(random.Random(recipe.seed), embedder))
+        found = new.chosen(tags.examples(random.Random(recipe.seed), embedder, new.dialogues))
         print(f"tags: {len(found)} conversations", flush=True)
         about = _about(recipe.seed, start)
         save_adapter(tags.fit(found, recipe, base=base, about=about, watch=_printing(20), start=start), path)

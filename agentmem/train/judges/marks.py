@@ -21,28 +21,37 @@ from agentmem.train.judges.records import held_out, records
 _ALIASES = {"fact": "f1", "preference": "p1", "instruction": "i1"}
 
 
-def split(rng: random.Random, embedder: Embedder) -> tuple[list[Example], dict[str, list[Example]]]:
-    """Examples for training, and those of the families that are held out."""
-    found = examples(rng, embedder)
+def split(
+    rng: random.Random, embedder: Embedder, further: Sequence[EditExample] = ()
+) -> tuple[list[Example], dict[str, list[Example]]]:
+    """Examples for training, and those of the families that are held out; with `further` dialogues."""
+    found = examples(rng, embedder, further)
     train = [one for one in found if not held_out(one.group)]
     return train, {"held out": [one for one in found if held_out(one.group)]}
 
 
-def examples(rng: random.Random, embedder: Embedder) -> list[Example]:
+def examples(rng: random.Random, embedder: Embedder, further: Sequence[EditExample] = ()) -> list[Example]:
     """All but the test part of the dialogues, which is for reports alone; the group of one is its family."""
     return [Example(pair, WORTHS.index(label), family)
-            for family, seen, said, labels in labelled(rng, embedder)
+            for family, seen, said, labels in labelled(rng, embedder, further)
             for pair, label in zip(pairs([seen], [said])[0], labels, strict=True)]  # fmt: skip
 
 
-def labelled(rng: random.Random, embedder: Embedder) -> list[tuple[str, Observation, list[Said], list[Worth]]]:
-    """Family, what a policy is shown, its sentences and what each calls for; without the test part."""
+def labelled(
+    rng: random.Random, embedder: Embedder, further: Sequence[EditExample] = ()
+) -> list[tuple[str, Observation, list[Said], list[Worth]]]:
+    """Family, what a policy is shown, its sentences and what each calls for; without the test part.
+
+    Of `further` dialogues those count whose families don't ship, and so aren't there anyway.
+    """
     from agentmem.train.sft import observed
 
-    rows = [record for record in records("dialogues") if record.get("split") != "test"]
-    own = [observed(_example(row)) for row in rows]
-    families = [row["family"] for row in rows]
-    for family, example in _others(rng):
+    rows = records("dialogues")
+    own = [observed(_example(row)) for row in rows if row.get("split") != "test"]
+    families = [row["family"] for row in rows if row.get("split") != "test"]
+    shipped = {row["family"] for row in rows}
+    more = [(one.user, one) for one in further if one.split == "train" and one.user not in shipped]
+    for family, example in [*more, *_others(rng)]:
         own.append(observed(example))
         families.append(family)
     said = beside([seen for seen, _ in own], embedder)

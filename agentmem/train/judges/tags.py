@@ -15,6 +15,7 @@ from agentmem.models.pairs import Adapter
 from agentmem.models.tags import BASE, TARGETS, Text, batches, last_hidden, tokens_of
 from agentmem.policy.base import WORTHS
 from agentmem.policy.marks import rendered
+from agentmem.train.histories import EditExample
 from agentmem.train.judges.marks import labelled
 from agentmem.train.judges.pairs import Recipe, Watch, adapter_of, begin, lowered
 from agentmem.train.judges.records import held_out
@@ -36,10 +37,11 @@ class Example(NamedTuple):
     """Its scenario family."""
 
 
-def examples(rng: random.Random, embedder: Embedder) -> list[Example]:
-    """For training: all but the test part and the families that are held out."""
+def examples(rng: random.Random, embedder: Embedder, further: Sequence[EditExample] = ()) -> list[Example]:
+    """For training, with `further` dialogues: all but the test part and the families that are held out."""
+    found = labelled(rng, embedder, further)
     return [Example(rendered(seen, said), [WORTHS.index(label) for label in labels], family)
-            for family, seen, said, labels in labelled(rng, embedder) if said and not held_out(family)]  # fmt: skip
+            for family, seen, said, labels in found if said and not held_out(family)]  # fmt: skip
 
 
 def fit(
