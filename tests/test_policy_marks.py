@@ -67,6 +67,16 @@ def test_sentences_are_those_of_new_user_messages_without_code_and_fiction() -> 
         assert chat.session.messages[one.turn].content[one.start : one.end] == one.text
 
 
+@pytest.mark.parametrize(
+    ("said", "play"),
+    [("Let's role-play a job interview.", True), ("We are roleplaying, you are the king.", True),
+     ("None has the role-playing experience I look for.", False), ("I love role playing games.", False)],
+)  # fmt: skip
+def test_what_opens_a_role_play_and_what_only_speaks_of_such_games(said: str, play: bool) -> None:
+    found = {one.text for one in sentences_of(seen(said, "Fine.", "I love tea."))}
+    assert found == (set() if play else {said, "I love tea."})
+
+
 def test_a_sentence_is_read_with_the_memories_near_it_and_what_came_before() -> None:
     known = ["Drinks tea in the morning.", "Owns a red bicycle.", "Drinks tea at night."]
     chat = seen("A green one?", "Why not.", "I drink tea now.", known=known, start=2)

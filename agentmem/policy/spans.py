@@ -38,8 +38,12 @@ _QUOTED = re.compile(  # a title may be quoted; somebody's words are not the use
     r"\"(?=[^\"\n]*\b(?:I|[Mm]y|[Ww]e|[Yy]ou)\b)[^\"\n]{15,}\"|“(?=[^”\n]*\b(?:I|[Mm]y|[Ww]e|[Yy]ou)\b)[^”\n]{15,}”"
     r"|\"[^\"\n]{80,}\"|“[^”\n]{80,}”|«[^»\n]{25,}»"
 )
+_ROLE_PLAY = (  # "a role-playing game" is one that is talked about
+    r"\brole-?\s?play\w*(?!\w| (?:games?|experiences?|elements?|titles?|adventures?|campaigns?|nights?|clubs?|groups?"
+    r"|books?|systems?|mechanics|video)\b)"
+)
 _FICTION = re.compile(
-    r"\brole-?\s?play\w*|\bpretend\b|\bin character\b|\bdungeon master\b|\blet'?s play\b|\byou(?:'re"
+    rf"{_ROLE_PLAY}|\bpretend\b|\bin character\b|\bdungeon master\b|\blet'?s play\b|\byou(?:'re"
     r"| are) (?:now )?(?:an?|the) (?!help)"
     r"|\bact as\b|\bact like\b|\bplay the (?:role|part)\b|\bas if you were\b|\bimagine (?:you|that|i|we)\b"
     r"|\bfrom now on,? you(?:'re| are)\b"
@@ -50,9 +54,7 @@ _FICTION = re.compile(
     re.I,
 )
 _PLAY = re.compile(
-    r"\brole-?\s?play\w*(?!\w| (?:games?|experiences?|elements?|titles?|adventures?|campaigns?|nights?|clubs?|groups?"
-    r"|books?|systems?|mechanics|video)\b)"  # "a role-playing game" is one that is talked about
-    r"|\bstay in character\b|\bdungeon master\b|\bmy character\b|\btext adventure\b|\bpretend\b"
+    _ROLE_PLAY + r"|\bstay in character\b|\bdungeon master\b|\bmy character\b|\btext adventure\b|\bpretend\b"
     r"|\blet'?s play\b|\bi(?:'ll| will) (?:be|play) (?:an?|the)\b",
     re.I,
 )
