@@ -85,6 +85,8 @@ def test_what_is_fitted_further_is_shown_the_new_dialogues_and_some_others(
     assert [one.group for one in chosen[:5]] == list("aabbb")
     assert len(chosen) == 10 and len({one.group for one in chosen[5:]}) == 5
     assert judges._Further([], 1.0, 0).chosen(found) == found
+    with pytest.raises(typer.BadParameter, match="held out"):
+        judges._Further(new, 1.0, 0).chosen(found[5:])
 
     monkeypatch.setattr(marks, "records", lambda name: records(name)[:5])
     mine = tmp_path / "mine.jsonl"

@@ -89,8 +89,8 @@ def main(  # noqa: PLR0913  each is an option
     further: Annotated[
         list[Path] | None,
         typer.Option(
-            help="marks, tags: fit the one that ships further, on the scenario families of these dialogues "
-            "(JSONL) and --beside times as many of the other examples"
+            help="marks, tags: fit the one that ships further, on these dialogues (docs/training-data.md; shipped ones "
+            "or yours) and --beside times as many of the other examples"
         ),
     ] = None,
     beside: Annotated[float, typer.Option(help="how many of the others, by each that is new")] = 1.0,
@@ -138,11 +138,17 @@ class _Further(NamedTuple):
     seed: int
 
     def chosen(self, found: Sequence[E]) -> list[E]:
-        """The examples of their families, and `beside` times as many of the others, drawn by `seed`."""
+        """The examples of their families, and `beside` times as many of the others, drawn by `seed`.
+
+        Raises typer.BadParameter without any of their families.
+        """
         if not self.dialogues:
             return list(found)
         families = {one.user for one in self.dialogues}
         new = [one for one in found if one.group in families]
+        if not new:
+            said = "all its families are held out or of the test part; give dialogues of others"
+            raise typer.BadParameter(said, param_hint="--further")
         others = [one for one in found if one.group not in families]
         return new + random.Random(self.seed).sample(others, min(round(self.beside * len(new)), len(others)))
 
