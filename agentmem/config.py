@@ -47,7 +47,7 @@ class Config(BaseModel):
     """chat model, as provider:name, for example local:smollm2-135m, openai:gpt-5-mini, ollama:llama3.2"""
     base_url: str | None = None
     """address of an OpenAI-compatible server, for a model named openai:NAME"""
-    policy: str = Field(default="offline", min_length=1)
+    policy: str = Field(default="auto", min_length=1)
     """what reads memories out of a conversation: auto (the trained policy; the offline one while its base, fetched
     at the first use, cannot be had), trained (a small model that ships words what a detector finds), offline (no
     generation), prompted (asks the chat model), or the folder of a trained adapter"""

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from agentmem import Agent
 from agentmem.cli import app
 from agentmem.importers import read_sessions
+from agentmem.policy import DEFAULT
 from eval.report import BEGIN, END, markdown, read_reports
 from examples import main_job
 
@@ -79,6 +80,7 @@ def test_the_capture_is_of_the_example_s_conversations() -> None:
     for quote, session, turn in rests_on:
         message = conversations[session].messages[int(turn)]
         assert message.role == "user" and json.loads(quote) in re.sub(r"\s+", "", message.content)
+    assert f"What agentmem wrote (policy trained:{DEFAULT.name})" in capture
     assert main_job.QUESTION in capture and "The answer follows:" in capture
 
 

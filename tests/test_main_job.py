@@ -59,7 +59,7 @@ def test_the_default_model_follows_what_the_trained_policy_remembered(
 ) -> None:
     """Whatever words it finds for it."""
     monkeypatch.setattr(auto, "missing", missing)
-    with Agent("alice", root=tmp_path, policy="auto") as agent:
+    with Agent("alice", root=tmp_path) as agent:
         learn(agent)
         assert {change.policy for change in agent.history()} == {f"trained:{auto.DEFAULT.name}"}
         known = {memory.id: memory.text for memory in agent.memories()}

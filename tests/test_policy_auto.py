@@ -56,7 +56,7 @@ def next_process() -> None:
 
 def agent(home: Path, user: str = "ana", **settings: Any) -> Agent:
     config = Config(user=user, root=home / "memories", embedder="hash", reranker="none", cache=home, device="cpu")
-    return Agent(config=config, **{"policy": "auto", **settings})
+    return Agent(config=config, **settings)
 
 
 def wrote(found: Agent) -> list[str]:
@@ -196,11 +196,11 @@ def test_two_processes_of_the_command_line(home: Path) -> None:
     for name in ("one", "two"):
         said = [{"role": "user", "content": SAID[0]["content"]}]
         (home / f"{name}.json").write_text(json.dumps(said))
-    first = observe(home, "one.json", "--user", "one", "--json", "--policy", "auto")
+    first = observe(home, "one.json", "--user", "one", "--json")
     assert first.returncode == 0, first.stderr
     assert first.stderr.count("the offline policy writes the memories") == 1 and "Traceback" not in first.stderr
     tiny_auto.serve(home)
-    second = observe(home, "two.json", "--user", "two", "--json", "--policy", "auto")
+    second = observe(home, "two.json", "--user", "two", "--json")
     assert second.returncode == 0 and "offline" not in second.stderr, second.stderr
     for user, name in (("one", "offline"), ("two", NAME)):
         shown = CliRunner().invoke(app, ["history", "--user", user, "--root", str(home / "memories"), "--json"])

@@ -216,6 +216,10 @@ def test_of_a_change_of_which_nothing_is_written_the_next_memory_is_asked_and_th
     assert "Rome" in writer.asked[0] and "piano" not in writer.asked[0]
     assert "piano" in writer.asked[2] and "Rome" not in writer.asked[2]
 
+    same = Echo('~ f2: Lives in Rome. | "We moved to Oslo."')  # as it was: not the memory that this is about
+    [proposal] = TrainedPolicy(same, actions=EditLines(marks=0.5), marker=marker).propose(chats[:1])
+    assert len(same.asked) == 2 and not any(edit.aliases == ("f2",) for edit in proposal.edits)
+
     sure = Echo('~ f1: Lives in Oslo. | "We moved to Oslo."')  # the aliases are those of all memories
     [proposal] = TrainedPolicy(sure, actions=EditLines(marks=0.5), marker=marker).propose(chats[:1])
     assert len(sure.asked) == 1 and proposal.problems
@@ -240,6 +244,9 @@ def test_what_is_changed_is_a_matter_of_both_readers() -> None:
             '+ preference?: Loves tea, not sweet, over tea too sweet. | "tea"',
             '+ preference?: Loves tea, not sweet. | "tea"',
         ),
+        ('+ preference?: Prefers warm tea to tea. | "tea"', '+ preference?: Prefers warm tea. | "tea"'),
+        ('+ preference?: Dislikes tea. | "I love tea"', '+ preference?: Dislikes tea. | "I love tea"'),
+        ('+ preference?: Prefers tea too sweet. | "tea"', '+ preference?: Dislikes tea too sweet. | "tea"'),
         ('+ preference?: Loves tea over coffee. | "tea"', '+ preference?: Loves tea over coffee. | "tea"'),
         ('+ instruction: at dawn => bring nine elephants. | "tea"', '+ instruction: always => I love tea. | "tea"'),
         ("=", "="),
@@ -251,6 +258,14 @@ def test_what_a_model_words_is_held_to_what_was_said(answer: str, edits: str, ca
         [proposal] = policy_of(writer, Liking()).propose([seen("It rains. I love tea.")])
     assert format_edits(proposal.edits) == edits and proposal.problems == ()
     assert ("an edit was mended" in caplog.text) == (edits != answer)
+
+
+def test_a_task_does_not_become_a_memory_where_a_model_worded_it_wrongly() -> None:
+    writer = Echo('+ preference: Collects nine elephants on Mars. | "list ten teas"')
+    [task] = policy_of(writer, Liking()).propose([seen("List ten teas that people love with my biscuits.")])
+    assert task.edits == ()
+    [told] = policy_of(writer, Liking()).propose([seen("List ten teas, I love them black.")])
+    assert [edit.text for edit in told.edits] == ["List ten teas, I love them black."]
 
 
 def test_a_memory_is_as_sure_as_the_detector_was() -> None:

@@ -31,7 +31,7 @@ KNOWN = 2
 """Memories that are read with a sentence: those nearest to it."""
 KNOWN_CHARS = 160
 CONTEXT_CHARS = 300
-SECOND = 0.3
+SECOND = 0.5
 """Share of MiniLM, the second reader."""
 LEAST = 1e-5
 """A probability that a reader gives is taken for at least this."""

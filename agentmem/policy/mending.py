@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from agentmem.memory import full_text, words
 from agentmem.policy.base import Mark, Observation
+from agentmem.policy.classify import FEATURES
 from agentmem.policy.edits import Edit
 from agentmem.policy.forgetting import content
+from agentmem.policy.polarity import righted
 from agentmem.policy.resolve import conversation, find_evidence, shown_memories
 from agentmem.policy.wording import memory_text, when_and_text
 
@@ -22,15 +24,20 @@ SAME = 0.8
 
 
 _COMPARES = re.compile(r"(?P<kept>.{8,}?),? (?:over|rather than|instead of) (?P<other>.+)")
+_ITSELF = re.compile(r"(?P<kept>prefers .{8,}?) to (?P<other>.+)", re.I)
 
 
-def mended(edit: Edit, seen: Observation, mark: Mark) -> tuple[Edit, str]:
-    """An edit as it can stand, and what was wrong with it, if anything was.
+def mended(edit: Edit, seen: Observation, mark: Mark) -> tuple[Edit | None, str]:
+    """An edit as it can stand, None for one that can't, and what was wrong with it, if anything was.
 
     Where its quotes aren't the user's words, the marked sentence is the evidence; where its text says what nobody said,
-    the sentence itself is the text, as the offline policy words it; where it compares with what nobody spoke of, the
-    comparison goes. How sure the detector was of the sentence is how sure the edit is.
+    the sentence itself is the text, as the offline policy words it, unless it only asks for something; where it
+    compares with what nobody spoke of, the comparison goes; where it plainly turns a choice round, it is turned back.
+    A replacement by what the memory says already was an answer about the wrong memory.
+    How sure the detector was of the sentence is how sure the edit is.
     """
+    if _repeats(edit, seen):
+        return None, f"changes nothing: {edit.text}"
     problem = ""
     quotes = tuple(quote for quote in edit.quotes if _said(quote, seen))
     if not quotes:
@@ -38,26 +45,53 @@ def mended(edit: Edit, seen: Observation, mark: Mark) -> tuple[Edit, str]:
     if edit.text and not supported(edit, seen):
         problem = f"says what was not said: {edit.text}"
         instruction = edit.kind == "instruction" or (edit.sign == "~" and edit.aliases[0].startswith("i"))
+        if not instruction and _only_asks(mark.text):
+            return None, problem
         when, text = when_and_text(mark.text) if instruction else (None, memory_text(mark.text))
         edit = edit.model_copy(update={"when": when, "text": text})
     elif (plain := _uncompared(edit, seen)) != edit.text:
         problem = f"compares with what was not spoken of: {edit.text}"
         edit = edit.model_copy(update={"text": plain})
+    if edit.kind == "preference" and (right := righted(edit.text, *_said_and_asked(seen, mark))) != edit.text:
+        problem = f"turns round what was said: {edit.text}"
+        edit = edit.model_copy(update={"text": right})
     return edit.model_copy(update={"quotes": quotes, "sure": mark.sure}), problem
+
+
+def _repeats(edit: Edit, seen: Observation) -> bool:
+    """Whether a replacement leaves the one memory it replaces as it is."""
+    known = [words(full_text(memory)) for alias, memory in shown_memories(seen).items() if alias in edit.aliases]
+    when = "" if edit.when in (None, "always") else edit.when
+    return edit.sign == "~" and known == [words(f"{when} {edit.text}")]
+
+
+def _only_asks(sentence: str) -> bool:
+    """Whether it is a task or a question in which the user tells nothing ("List ten uses of my camera")."""
+    asks = any(FEATURES[name].search(sentence) for name in ("imperative", "asks", "question mark"))
+    return asks and not FEATURES["I"].search(sentence)
 
 
 def _uncompared(edit: Edit, seen: Observation) -> str:
     """The text without "over …" where that names nothing of its own ("Prefers clean rooms over clean spaces."), or, of
     what is stated, nothing that was said. A concluded taste may name its contrary in other words: 21 of 223 authored
     comparisons do."""
-    match = _COMPARES.match(edit.text)
-    if edit.kind != "preference" or match is None:
+    if edit.kind != "preference":
+        return edit.text
+    if (match := _ITSELF.match(edit.text)) and content(match["other"]) <= content(match["kept"]):
+        return match["kept"].rstrip(" ,.") + "."
+    if (match := _COMPARES.match(edit.text)) is None:
         return edit.text
     other = content(match["other"])
     own = other - content(match["kept"])
     if 2 * len(own) > len(other) and (edit.inferred or own & _told(seen)):
         return edit.text
     return match["kept"].rstrip(" ,.") + "."
+
+
+def _said_and_asked(seen: Observation, mark: Mark) -> tuple[str, str]:
+    """The user's message with the mark, and those before it."""
+    before = [one.content for one in seen.session.messages[: mark.turn] if one.role == "user"]
+    return seen.session.messages[mark.turn].content, "\n".join(before)
 
 
 def _said(quote: str, seen: Observation) -> bool:

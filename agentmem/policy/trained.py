@@ -114,7 +114,7 @@ class TrainedPolicy:
         return Question(place, seen, *self.actions.prompt(seen))
 
     def read(self, question: Question, answer: str, /) -> Proposal:
-        """An answer as edits. What a marked sentence does not say is mended, and logged."""
+        """An answer as edits. What a marked sentence does not say is mended or dropped, and logged."""
         found = self.actions.read(answer, question.seen, question.aliases)
         mark = question.seen.mark
         if mark is None:
@@ -123,7 +123,7 @@ class TrainedPolicy:
         for _, problem in own:
             if problem:
                 _log.info("an edit was mended: it %s", problem)
-        return found.model_copy(update={"edits": tuple(edit for edit, _ in own)})
+        return found.model_copy(update={"edits": tuple(edit for edit, _ in own if edit is not None)})
 
 
 def _marked(seen: Observation, mark: Mark) -> Observation:
