@@ -20,7 +20,7 @@ from agentmem.importers import read_sessions
 HERE = Path(__file__).parent
 ROOT = HERE.parent / "demo"
 CONVERSATIONS = ("lisbon.json", "porto.json")
-QUESTION = "Which dish should I cook for my guests?"
+QUESTION = "What should I cook for dinner tonight?"
 
 console = Console(width=96)
 

@@ -18,6 +18,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 MEAT = re.compile(
     r"\b(chicken|beef|pork|steak|salmon|fish|ham|bacon|lamb|turkey|shrimp|meat|meatballs)\b", re.IGNORECASE
 )
+DINNER = [{"role": "user", "content": "What should I cook for dinner tonight?"}]
 GUESTS = [{"role": "user", "content": "Which dish should I cook for my guests?"}]
 
 
@@ -65,7 +66,7 @@ def test_the_default_model_follows_what_the_trained_policy_remembered(
         known = {memory.id: memory.text for memory in agent.memories()}
         diet = {id for id, text in known.items() if "vegetarian" in text.lower()}
         assert diet
-        reply = agent.respond(GUESTS)
+        reply = agent.respond(DINNER)
         assert not MEAT.search(reply.text) and diet & set(reply.used)
 
 
