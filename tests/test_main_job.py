@@ -9,8 +9,9 @@ import pytest
 
 from agentmem import Agent
 from agentmem.importers import read_sessions
+from agentmem.models.judges import shipped_tagger
 from agentmem.models.weights import cached
-from agentmem.policy import Observation, PromptedPolicy, auto
+from agentmem.policy import Observation, PromptedPolicy, auto, marks
 from agentmem.policy.auto import missing
 from agentmem.session import make_session
 
@@ -60,6 +61,7 @@ def test_the_default_model_follows_what_the_trained_policy_remembered(
 ) -> None:
     """Whatever words it finds for it."""
     monkeypatch.setattr(auto, "missing", missing)
+    monkeypatch.setattr(marks, "shipped_tagger", shipped_tagger)
     with Agent("alice", root=tmp_path) as agent:
         learn(agent)
         assert {change.policy for change in agent.history()} == {f"trained:{auto.DEFAULT.name}"}
