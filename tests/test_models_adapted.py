@@ -229,10 +229,11 @@ def test_bases_by_name(base: Path, tmp_path: Path) -> None:
         AdaptedModel(folder, base="gpt-17").write(asked("hi"), [[]])
 
 
-def test_an_adapter_over_a_gguf_file(tmp_path: Path) -> None:
+def test_an_adapter_over_a_gguf_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A converted base, whose tokenizer is SentencePiece of bytes, writes under the grammar too."""
     gguf = write_tiny_gguf(tmp_path / "tiny.gguf")
     model, _ = load_causal(gguf, tmp_path / "cache", "cpu")
+    assert "GGUF" not in "".join(capfd.readouterr())  # the first thing that a new user would see
     model.save_pretrained(tmp_path / "base")
     folder = write_tiny_adapter(tmp_path / "a", tmp_path / "base")
     adapted = AdaptedModel(folder, base=str(gguf), grammar=short, cache=tmp_path / "cache", device="cpu")

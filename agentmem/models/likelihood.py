@@ -207,8 +207,11 @@ def _converted(gguf: Path, folder: Path, dtype: str) -> Path:
 
 def _convert(gguf: Path, done: Path, dtype: str) -> Path:
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
+    from transformers.utils import logging
 
+    # its own bar takes no notice of `quiet_loading`
+    modeling_gguf_pytorch_utils.tqdm = logging.tqdm  # pyright: ignore[reportPrivateImportUsage]
     unfinished = done.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
