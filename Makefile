@@ -64,6 +64,7 @@ eval-ablations: .venv/.installed  ## agentmem without each of its mechanisms, on
 
 train-default: .venv/.installed  ## the detectors and the policy that ship, anew from the data (minutes on a GPU; by estimate a night on two cores; RESUME=1 goes on with the policy)
 	$(if $(RESUME),,$(PY) -m agentmem.train.judges marks --threads 2)
+	$(if $(RESUME),,$(PY) -m agentmem.train.judges changes --threads 2)
 	$(if $(RESUME),,$(PY) -m agentmem.train.judges tags --threads 2)
 	$(PY) -m agentmem train sft agentmem/train/data/dialogues --recipe agentmem/train/data/default.yaml --out $(RUNS)/default $(if $(RESUME),--resume)
 	$(PY) -m agentmem train export $(RUNS)/default --out agentmem/policy/data/default --base smollm2-135m --about agentmem/train/data/default.json --dtype bfloat16 --part-mb 4.9

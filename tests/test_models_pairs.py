@@ -78,7 +78,7 @@ def test_a_file_that_is_no_adapter_is_named(tmp_path):
 
 
 def test_what_ships_is_small_and_complete():
-    assert NAMES == ["applicability", "elicitation", "forgetting", "lines", "marks", "relations", "slots"]
+    assert NAMES == ["applicability", "changes", "elicitation", "forgetting", "lines", "marks", "relations", "slots"]
     assert sum((ADAPTERS / f"{name}.safetensors").stat().st_size for name in NAMES) < 30_000_000
 
 

@@ -9,6 +9,7 @@ import subprocess
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -17,6 +18,7 @@ pytest.importorskip("trl", reason="needs the extra train")
 
 from agentmem.cli import app
 from agentmem.models.embed import get_embedder
+from agentmem.models.judges import ADAPTERS, CHANGES, RELATIONS
 from agentmem.models.pairs import load_adapter
 from agentmem.policy import DEFAULT, Observation, load_trained
 from agentmem.policy.actions import actions_of
@@ -24,7 +26,7 @@ from agentmem.policy.base import WORTHS
 from agentmem.session import Message, Session
 from agentmem.train.histories import edit_example, read_examples
 from agentmem.train.judges import __main__ as judges
-from agentmem.train.judges import marks
+from agentmem.train.judges import changes, marks
 from agentmem.train.judges.pairs import Example
 from agentmem.train.judges.records import records
 from agentmem.train.recipes import RFTRecipe, SFTRecipe, read_recipe
@@ -39,13 +41,17 @@ def test_the_commands_lead_from_the_data_to_a_policy(tmp_path: Path, monkeypatch
     monkeypatch.chdir(HOME)
     made = subprocess.run(["make", "-n", "train-default", "RUNS=" + str(tmp_path)], capture_output=True, text=True)
     commands = [line for line in made.stdout.splitlines() if " -m agentmem" in line]
-    fit, tag, sft, export = (shlex.split(command) for command in commands[-4:])
+    fit, change, tag, sft, export = (shlex.split(command) for command in commands[-5:])
 
     monkeypatch.setattr(marks, "records", lambda name: records(name)[:25])
     out = tmp_path / "marks.safetensors"
     assert fit[fit.index("-m") + 1 :][:2] == ["agentmem.train.judges", "marks"]
     judges.main("marks", out=out, epochs=1)
     assert load_adapter(out).labels == WORTHS
+
+    assert change[change.index("-m") + 1 :][:2] == ["agentmem.train.judges", "changes"]
+    judges.main("changes", out=tmp_path / "changes.safetensors")
+    assert load_adapter(tmp_path / "changes.safetensors").labels == CHANGES
 
     base, few = write_tiny_llama(tmp_path / "base"), tmp_path / "few.jsonl"
     assert tag[tag.index("-m") + 1 :][:2] == ["agentmem.train.judges", "tags"]
@@ -100,6 +106,36 @@ def test_what_is_fitted_further_is_shown_the_new_dialogues_and_some_others(
         ("own/none", "What is tea?", "none")]  # fmt: skip
     with pytest.raises(typer.BadParameter, match="dialogues"):
         judges.main("lines", further=[mine])
+
+
+def test_the_judge_of_changes_learns_from_what_is_said_beside_each_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"f1": "Lives in Rome.", "p1": "Likes rain."}
+    row = {"family": "own/home", "memory": known, "edits": ['~ f1: Lives in Oslo. | "I moved to Oslo."'],
+           "messages": [{"role": "user", "content": "Hi there. I moved to Oslo. Any tips?"}]}  # fmt: skip
+    monkeypatch.setattr(marks, "records", lambda name: [row] if name == "dialogues" else [])
+    monkeypatch.setattr(marks, "lines", lambda split: [])
+    monkeypatch.setattr(changes, "IDLE", 1.0)
+    monkeypatch.setattr(changes, "held_out", lambda family: False)
+    train, held = changes.split(random.Random(0), get_embedder("hash"))
+    assert held == {"held out": []} and {one.group for one in train} == {"own/home"}
+    found = {(said, told.partition(" / ")[0]): CHANGES[one.label] for one in train for said, told in [one.pair]}
+    assert len(found) == len(train) == 6  # three sentences, two memories
+    assert [pair for pair, label in found.items() if label == "changes"] == [("I moved to Oslo.", "Lives in Rome.")]
+    assert any(told.endswith("Hi there.") for said, told in (one.pair for one in train) if said == "I moved to Oslo.")
+
+    monkeypatch.setattr(changes, "IDLE", 0.0)
+    train, _ = changes.split(random.Random(0), get_embedder("hash"))
+    assert {one.pair[0] for one in train} == {"I moved to Oslo."}
+
+
+def test_it_starts_from_the_judge_of_relations() -> None:
+    relations = load_adapter(ADAPTERS / "relations.safetensors")
+    begun = changes.begun(relations)
+    closes = RELATIONS.index("closes")
+    assert begun.labels == CHANGES and begun.low_rank is relations.low_rank
+    np.testing.assert_array_equal(begun.head_weight[CHANGES.index("changes")], relations.head_weight[closes])
+    others = [place for place in range(len(RELATIONS)) if place != closes]
+    np.testing.assert_allclose(begun.head_bias[CHANGES.index("keeps")], relations.head_bias[others].mean(), rtol=1e-6)
 
 
 def test_the_recipes_that_ship_can_be_read() -> None:

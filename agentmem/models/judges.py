@@ -20,6 +20,9 @@ APPLICABILITY = ("irrelevant", "applies", "overridden")
 RELATIONS = ("unrelated", "repeats", "closes")
 """What the user now says is to an old memory."""
 
+CHANGES = ("keeps", "changes")
+"""What a sentence of a dialogue does with a memory."""
+
 ELICITATION = ("answer", "ask")
 """What to do with a request, given what is known of the user."""
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from agentmem.memory import full_text
 from agentmem.models.embed import Embedder, Remembering, get_embedder
-from agentmem.models.judges import Judge, Sight, shipped, shipped_tagger
+from agentmem.models.judges import CHANGES, Judge, Sight, shipped, shipped_tagger
 from agentmem.models.pairs import Pair
 from agentmem.models.tags import Tagger, Text
 from agentmem.policy.base import WORTHS, Mark, Observation, Worth
@@ -29,16 +29,20 @@ from agentmem.policy.spans import is_play, statements
 
 KNOWN = 2
 """Memories that are read with a sentence: those nearest to it."""
+ASKED = 6
+"""Memories that are asked of whether a sentence changes them: those nearest to it."""
 KNOWN_CHARS = 160
 CONTEXT_CHARS = 300
 SECOND = 0.5
 """Share of MiniLM, the second reader: on held-out families best at .5 to .6 (LOG.md, "Trained default, fifth part")."""
 LEAST = 1e-5
 """A probability that a reader gives is taken for at least this."""
-CHANGES = 0.3
-"""Probability of changing a memory from which on a sentence that calls for a change is taken to: two of three are then
-right (LOG.md, "Trained default, third part"). One that is closed wrongly is worse than two that stand side by side,
+PLAIN = 0.4
+"""Probability of changing a memory from which on a sentence that calls for a change is taken to: four of five are then
+right (LOG.md, "Trained default, sixth part"). One that is closed wrongly is worse than two that stand side by side,
 which a reader can tell apart by their days."""
+LIKELY = 0.2
+"""Probability from which on a memory is asked of when the likeliest was the wrong one."""
 
 
 class Sentence(NamedTuple):
@@ -56,8 +60,13 @@ class Said(NamedTuple):
     """A sentence, and what is known near it."""
 
     sentence: Sentence
-    near: tuple[str, ...]
-    """Ids of the memories nearest to it, the nearest first."""
+    known: tuple[str, ...]
+    """Ids of the memories nearest to it, ASKED at most, the nearest first."""
+
+    @property
+    def near(self) -> tuple[str, ...]:
+        """Ids of those that are read with it."""
+        return self.known[:KNOWN]
 
     def mark(self, worth: Worth, sure: float = 1.0) -> Mark:
         """It as a policy is asked of it, if this is what it calls for."""
@@ -109,33 +118,39 @@ _TURNS: tuple[Worth, ...] = ("replace", "close")
 
 
 class Turn:
-    """Whether a sentence changes a memory: what the detector makes of it, and what `Sight` sees of both, together.
+    """Whether a sentence changes a memory: what three readers make of it, together.
 
-    A logistic regression over both log-odds, fitted by `python -m agentmem.train.judges.joins turn`, which also prints
-    what each part is worth alone; these weights come from 480 of the dialogues that it reads (LOG.md, "Trained default,
-    third part").
+    The detector reads the sentence, `Sight` it and one memory, and the judge of changes both and what was said before.
+    A logistic regression over their log-odds, fitted by `python -m agentmem.train.judges.joins turn`, which also prints
+    what each part is worth alone.
     """
 
-    DETECTOR, SIGHT, BIAS = 0.35, 0.47, -0.91
+    DETECTOR, SIGHT, JUDGE, BIAS = 0.15, 0.23, 0.61, -0.62
 
-    def __init__(self, sight: Sight) -> None:
-        self._sight = sight
+    def __init__(self, sight: Sight, judge: Judge) -> None:
+        self._sight, self._judge = sight, judge
 
-    def changes(self, reading: Reading, known: Sequence[str]) -> NDArray[np.float32]:
-        """(len(known),): probability that it changes each of these memories. Raises ModelError."""
-        return self.joined(reading.change, self._sight.closes(reading.said.sentence.text, known))
-
-    @staticmethod
-    def features(change: float, closes_N: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, 2): what the regression joins."""
-        change_N = np.full_like(closes_N, change)
-        return np.stack([_log_odds(change_N, 1e-3), _log_odds(closes_N, 1e-3)], axis=1)
-
-    @classmethod
-    def joined(cls, change: float, closes_N: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N,) probabilities."""
-        logit_N = cls.features(change, closes_N) @ np.array([cls.DETECTOR, cls.SIGHT], np.float32) + cls.BIAS
+    def changes(self, reading: Reading, texts: Mapping[str, str]) -> NDArray[np.float32]:
+        """(len(reading.said.known),): probability that it changes each of these memories. Raises ModelError."""
+        logit_N = self.read(reading, texts) @ np.array([self.DETECTOR, self.SIGHT, self.JUDGE], np.float32) + self.BIAS
         return (1 / (1 + np.exp(-logit_N))).astype(np.float32)
+
+    def read(self, reading: Reading, texts: Mapping[str, str]) -> NDArray[np.float32]:
+        """(len(reading.said.known), 3): what the regression joins. Raises ModelError.
+
+        Args:
+            reading: of the sentence.
+            texts: of the memories, by id.
+        """
+        said = reading.said
+        closes_N = self._sight.closes(said.sentence.text, [texts[id] for id in said.known])
+        judged_N = self._judge.probabilities(change_pairs(said, texts))[:, CHANGES.index("changes")]
+        parts = (np.full_like(closes_N, reading.change), closes_N, judged_N)
+        return np.stack([_log_odds(part, LEAST_ODDS) for part in parts], axis=1)
+
+
+LEAST_ODDS = 1e-3
+"""A probability that is joined is taken for at least this."""
 
 
 def _log_odds(chance_N: NDArray[np.float32], least: float) -> NDArray[np.float32]:
@@ -202,7 +217,7 @@ _CHANGES: dict[str, Worth] = {"~": "replace", "-": "close", "x": "forget"}
 
 
 def beside(observations: Sequence[Observation], embedder: Embedder) -> list[list[Said]]:
-    """The sentences of each observation, each with at most KNOWN memories."""
+    """The sentences of each observation, each with the memories nearest to it."""
     sentences = [sentences_of(observation) for observation in observations]
     told = [[full_text(memory) for memory in observation.memories] for observation in observations]
     texts = list(dict.fromkeys([one.text for own, known in zip(sentences, told, strict=True) if known for one in own]
@@ -211,7 +226,7 @@ def beside(observations: Sequence[Observation], embedder: Embedder) -> list[list
 
     def nearest(sentence: Sentence, observation: Observation, known: Sequence[str]) -> tuple[str, ...]:
         order = sorted(range(len(known)), key=lambda place: -float(vectors[known[place]] @ vectors[sentence.text]))
-        return tuple(observation.memories[place].id for place in order[:KNOWN])
+        return tuple(observation.memories[place].id for place in order[:ASKED])
 
     return [[Said(one, nearest(one, observation, known)) for one in own]
             for observation, own, known in zip(observations, sentences, told, strict=True)]  # fmt: skip
@@ -224,6 +239,16 @@ def pairs(observations: Sequence[Observation], said: Sequence[Sequence[Said]]) -
         texts = {memory.id: full_text(memory) for memory in observation.memories}
         found.append([(one.sentence.text, _context([texts[id] for id in one.near], one.sentence)) for one in own])
     return found
+
+
+def change_pairs(said: Said, texts: Mapping[str, str]) -> list[Pair]:
+    """What the judge of changes reads: a sentence beside each of the memories near it, and what was said before.
+
+    Args:
+        said: the sentence.
+        texts: of the memories, by id.
+    """
+    return [(said.sentence.text, f"{texts[id]} / {said.sentence.context}") for id in said.known]
 
 
 def rendered(observation: Observation, said: Sequence[Said]) -> Text:
@@ -310,11 +335,13 @@ class Marker:
         mark = reading.mark()
         if self._turn is None or mark.worth not in _TURNS:
             return mark
-        chances = self._turn.changes(reading, [told[id] for id in mark.near])
+        chances = self._turn.changes(reading, told)
         found = reading.mark(reading.adds)
-        if chances.max() >= CHANGES:
-            for place in chances.argsort():  # the likeliest last, and so first
-                found = mark.model_copy(update={"near": (mark.near[place],), "otherwise": found})
+        if chances.max(initial=0) >= PLAIN:
+            for place in [
+                place for place in chances.argsort() if chances[place] >= LIKELY
+            ]:  # the likeliest comes first
+                found = mark.model_copy(update={"near": (reading.said.known[place],), "otherwise": found})
         return found
 
     def _means(self, request: Mark, mark: Mark) -> bool:
@@ -345,4 +372,4 @@ def shipped_marker(at: float, cache: Path | None = None, device: str | None = No
         device: where the tagger runs: cpu, cuda or mps; None chooses.
     """
     return Marker(shipped("marks"), Remembering(get_embedder("minilm")), at, shipped_tagger(cache, device),
-                  shipped("forgetting"), Turn(Sight.shipped()))  # fmt: skip
+                  shipped("forgetting"), Turn(Sight.shipped(), shipped("changes")))  # fmt: skip

@@ -19,13 +19,13 @@ import typer
 from numpy.typing import NDArray
 
 from agentmem.models.embed import Remembering, get_embedder
-from agentmem.models.judges import ADAPTERS, APPLICABILITY, ELICITATION, FORGETTING, RELATIONS, shipped
+from agentmem.models.judges import ADAPTERS, APPLICABILITY, CHANGES, ELICITATION, FORGETTING, RELATIONS, shipped
 from agentmem.models.pairs import Adapter, PairModel, SlotEncoder, load_adapter, save_adapter
 from agentmem.models.tags import TagModel
 from agentmem.policy.base import WORTHS
 from agentmem.policy.lines import LABELS
 from agentmem.train.histories import EditExample, read_examples
-from agentmem.train.judges import applicability, lines, marks, relations, requests, slots, tags
+from agentmem.train.judges import applicability, changes, lines, marks, relations, requests, slots, tags
 from agentmem.train.judges.pairs import Example, Recipe, Watch, fit
 from agentmem.train.judges.records import digest
 
@@ -50,6 +50,8 @@ def task(name: str, seed: int, further: Sequence[EditExample] = ()) -> Task:
         return Task(LABELS, *lines.split(rng), epochs=3)
     if name == "marks":
         return Task(WORTHS, *marks.split(rng, Remembering(get_embedder("minilm")), further), epochs=2)
+    if name == "changes":
+        return Task(CHANGES, *changes.split(rng, Remembering(get_embedder("minilm"))), epochs=1)
     if name == "relations":
         return Task(RELATIONS, *relations.split(rng), epochs=2)
     if name == "applicability":
@@ -78,7 +80,8 @@ def report(name: str, labels: Sequence[str], gold_N: NDArray[np.int_], chance_NC
 
 def main(  # noqa: PLR0913  each is an option
     name: Annotated[
-        str, typer.Argument(help="lines, marks, tags, relations, slots, applicability, elicitation, forgetting")
+        str,
+        typer.Argument(help="lines, marks, tags, changes, relations, slots, applicability, elicitation, forgetting"),
     ],
     out: Annotated[Path | None, typer.Option(help="file to write; by default the one that ships")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the examples")] = None,
@@ -104,6 +107,8 @@ def main(  # noqa: PLR0913  each is an option
     if further and name not in ("marks", "tags"):
         raise typer.BadParameter(f"{name} is not fitted to dialogues", param_hint="--further")
     start = load_adapter(ADAPTERS / f"{name}.safetensors") if further else None
+    if name == "changes":
+        start = changes.begun(load_adapter(ADAPTERS / "relations.safetensors"))
     new = _Further([one for file in further or () for one in read_examples(file).edits], beside, seed)
     if name == "slots":
         _slots(path, seed)

@@ -73,25 +73,26 @@ def bearing(rng: random.Random) -> None:
 
 
 def turn(rng: random.Random) -> None:
-    """The regression of `Turn`, on dialogues: of a sentence and the memories nearest to it, which it changes."""
+    """The regression of `Turn`, on dialogues: of a sentence and the memories near it, which it changes."""
     from agentmem.train.sft import observed
 
-    sight, marker = Sight.shipped(), shipped_marker(0.5)
+    joined, marker = Turn(Sight.shipped(), shipped("changes")), shipped_marker(0.5)
     shown = [observed(example) for example in held_out_dialogues()]
     rows: list[NDArray[np.float32]] = []
     gold: list[bool] = []
     for (seen, edits), own in zip(shown, marker.read([seen for seen, _ in shown]), strict=True):
         texts, ids = {memory.id: full_text(memory) for memory in seen.memories}, aliases_of(seen)
         for reading, wanted in zip(own, of_sentences(seen, edits, [one.said.sentence for one in own]), strict=True):
-            if reading.worth >= NEARLY and reading.said.near:
+            if reading.worth >= NEARLY and reading.said.known and reading.calls_for != "forget":
                 targets = {ids[alias] for edit in wanted if edit.sign in "~-" for alias in edit.aliases}
-                closes_N = sight.closes(reading.said.sentence.text, [texts[id] for id in reading.said.near])
-                rows.append(Turn.features(reading.change, closes_N))
-                gold += [id in targets for id in reading.said.near]
-    seen_N2, gold_N = np.concatenate(rows), np.array(gold)
-    for part, columns in {"detector alone": [0], "sight alone": [1], "joined": [0, 1]}.items():
-        model = _fitted(seen_N2[:, columns], gold_N)
-        found_N = model.predict_proba(seen_N2[:, columns])[:, 1]
+                rows.append(joined.read(reading, texts))
+                gold += [id in targets for id in reading.said.known]
+    seen_N3, gold_N = np.concatenate(rows), np.array(gold)
+    parts = {"detector alone": [0], "sight alone": [1], "judge alone": [2], "without the judge": [0, 1],
+             "joined": [0, 1, 2]}  # fmt: skip
+    for part, columns in parts.items():
+        model = _fitted(seen_N3[:, columns], gold_N)
+        found_N = model.predict_proba(seen_N3[:, columns])[:, 1]
         print(f"{part}: weights {model.coef_.round(2).tolist()}, bias {model.intercept_.round(2).tolist()}")
         print("  changes (of the others) at " + _levels(found_N, gold_N, (0.2, 0.3, *LEVELS)))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from agentmem.models.embed import Embedder
 from agentmem.models.judges import Judge
 from agentmem.models.tags import Tagger
 from agentmem.policy.base import WORTHS, Observation, Worth
+from agentmem.policy.edits import Edit
 from agentmem.policy.lines import lines
 from agentmem.policy.marks import Marker, Said, beside, pairs, worths
 from agentmem.train.histories import EditExample
@@ -32,15 +33,27 @@ def split(
 
 def examples(rng: random.Random, embedder: Embedder, further: Sequence[EditExample] = ()) -> list[Example]:
     """All but the test part of the dialogues, which is for reports alone; the group of one is its family."""
-    return [Example(pair, WORTHS.index(label), family)
-            for family, seen, said, labels in labelled(rng, embedder, further)
-            for pair, label in zip(pairs([seen], [said])[0], labels, strict=True)]  # fmt: skip
+    return [Example(pair, WORTHS.index(label), one.family)
+            for one in labelled(rng, embedder, further)
+            for pair, label in zip(pairs([one.seen], [one.said])[0], one.labels, strict=True)]  # fmt: skip
 
 
-def labelled(
-    rng: random.Random, embedder: Embedder, further: Sequence[EditExample] = ()
-) -> list[tuple[str, Observation, list[Said], list[Worth]]]:
-    """Family, what a policy is shown, its sentences and what each calls for; without the test part.
+class Labelled(NamedTuple):
+    """One dialogue, or a line by itself."""
+
+    family: str
+    seen: Observation
+    """What a policy is shown of it."""
+    edits: Sequence[Edit]
+    """The right ones."""
+    said: list[Said]
+    """Its sentences."""
+    labels: list[Worth]
+    """What each calls for."""
+
+
+def labelled(rng: random.Random, embedder: Embedder, further: Sequence[EditExample] = ()) -> list[Labelled]:
+    """All records that say what a message does to what is known, without the test part.
 
     Of `further` dialogues those count whose families don't ship, and so aren't there anyway.
     """
@@ -55,7 +68,7 @@ def labelled(
         own.append(observed(example))
         families.append(family)
     said = beside([seen for seen, _ in own], embedder)
-    return [(family, seen, some, worths(seen, edits, [one.sentence for one in some]))
+    return [Labelled(family, seen, edits, some, worths(seen, edits, [one.sentence for one in some]))
             for family, (seen, edits), some in zip(families, own, said, strict=True)]  # fmt: skip
 
 

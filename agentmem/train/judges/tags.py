@@ -40,8 +40,8 @@ class Example(NamedTuple):
 def examples(rng: random.Random, embedder: Embedder, further: Sequence[EditExample] = ()) -> list[Example]:
     """For training, with `further` dialogues: all but the test part and the families that are held out."""
     found = labelled(rng, embedder, further)
-    return [Example(rendered(seen, said), [WORTHS.index(label) for label in labels], family)
-            for family, seen, said, labels in found if said and not held_out(family)]  # fmt: skip
+    return [Example(rendered(one.seen, one.said), [WORTHS.index(label) for label in one.labels], one.family)
+            for one in found if one.said and not held_out(one.family)]  # fmt: skip
 
 
 def fit(
