@@ -146,16 +146,12 @@ class Turn:
         closes_N = self._sight.closes(said.sentence.text, [texts[id] for id in said.known])
         judged_N = self._judge.probabilities(change_pairs(said, texts))[:, CHANGES.index("changes")]
         parts = (np.full_like(closes_N, reading.change), closes_N, judged_N)
-        return np.stack([_log_odds(part, LEAST_ODDS) for part in parts], axis=1)
+        return np.stack([_log_odds(part) for part in parts], axis=1)
 
 
-LEAST_ODDS = 1e-3
-"""A probability that is joined is taken for at least this."""
-
-
-def _log_odds(chance_N: NDArray[np.float32], least: float) -> NDArray[np.float32]:
-    """(N,), of probabilities that are taken for at least `least`, and at most 1 - `least`."""
-    kept_N = np.clip(chance_N, least, 1 - least)
+def _log_odds(chance_N: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N,), of probabilities that are taken for .001 at least, and .999 at most."""
+    kept_N = np.clip(chance_N, 1e-3, 1 - 1e-3)
     return np.log(kept_N / (1 - kept_N)).astype(np.float32)
 
 

@@ -79,15 +79,15 @@ def turn(rng: random.Random) -> None:
     joined, marker = Turn(Sight.shipped(), shipped("changes")), shipped_marker(0.5)
     shown = [observed(example) for example in held_out_dialogues()]
     rows: list[NDArray[np.float32]] = []
-    gold: list[bool] = []
+    gold: list[list[bool]] = []
     for (seen, edits), own in zip(shown, marker.read([seen for seen, _ in shown]), strict=True):
         texts, ids = {memory.id: full_text(memory) for memory in seen.memories}, aliases_of(seen)
         for reading, wanted in zip(own, of_sentences(seen, edits, [one.said.sentence for one in own]), strict=True):
             if reading.worth >= NEARLY and reading.said.known and reading.calls_for != "forget":
                 targets = {ids[alias] for edit in wanted if edit.sign in "~-" for alias in edit.aliases}
                 rows.append(joined.read(reading, texts))
-                gold += [id in targets for id in reading.said.known]
-    seen_N3, gold_N = np.concatenate(rows), np.array(gold)
+                gold.append([id in targets for id in reading.said.known])
+    seen_N3, gold_N, ends = np.concatenate(rows), np.concatenate(gold), np.cumsum([len(row) for row in gold])
     parts = {"detector alone": [0], "sight alone": [1], "judge alone": [2], "without the judge": [0, 1],
              "joined": [0, 1, 2]}  # fmt: skip
     for part, columns in parts.items():
@@ -95,6 +95,16 @@ def turn(rng: random.Random) -> None:
         found_N = model.predict_proba(seen_N3[:, columns])[:, 1]
         print(f"{part}: weights {model.coef_.round(2).tolist()}, bias {model.intercept_.round(2).tolist()}")
         print("  changes (of the others) at " + _levels(found_N, gold_N, (0.2, 0.3, *LEVELS)))
+        first = [(own.max(), own_gold[own.argmax()], own_gold.any()) for own, own_gold in
+                 zip(np.split(found_N, ends[:-1]), np.split(gold_N, ends[:-1]), strict=True)]  # fmt: skip
+        print("  the likeliest memory, precision (recall) over sentences at " + _first(first, (0.2, 0.3, *LEVELS)))
+
+
+def _first(found: Sequence[tuple[float, bool, bool]], levels: Sequence[float]) -> str:
+    """Of sentences the highest probability, whether that memory is changed, and whether any is."""
+    chance_N, right_N, any_N = (np.array(column) for column in zip(*found, strict=True))
+    shares = ((level, right_N[chance_N >= level]) for level in levels)
+    return ", ".join(f"{level}: {right.mean():.2f} ({right.sum() / any_N.sum():.2f})" for level, right in shares)
 
 
 def _fitted(seen_NF: NDArray[np.float32], gold_N: NDArray[np.generic]):  # noqa: ANN202  the library has no types
