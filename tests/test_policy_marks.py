@@ -179,7 +179,7 @@ class Seeing(Sight):
         pass
 
     def closes(self, said: str, olds: Sequence[str]) -> Any:
-        return np.array([0.95 if "Lives" in old else 0.3 if "piano" in old else 0.001 for old in olds],
+        return np.array([0.95 if "Lives" in old else 0.1 if "piano" in old else 0.001 for old in olds],
                         np.float32)  # fmt: skip
 
 

@@ -37,11 +37,11 @@ SECOND = 0.5
 """Share of MiniLM, the second reader: on held-out families best at .5 to .6 (LOG.md, "Trained default, fifth part")."""
 LEAST = 1e-5
 """A probability that a reader gives is taken for at least this."""
-PLAIN = 0.4
-"""Probability of changing a memory from which on a sentence that calls for a change is taken to: four of five are then
+PLAIN = 0.3
+"""Probability of changing a memory from which on a sentence that calls for a change is taken to: seven of ten are then
 right (LOG.md, "Trained default, sixth part"). One that is closed wrongly is worse than two that stand side by side,
 which a reader can tell apart by their days."""
-LIKELY = 0.2
+LIKELY = 0.15
 """Probability from which on a memory is asked of when the likeliest was the wrong one."""
 
 
