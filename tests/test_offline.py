@@ -23,7 +23,7 @@ from agentmem.policy.choices import choice, options_of
 from agentmem.policy.edits import parse_edits
 from agentmem.policy.offline import OfflinePolicy
 from agentmem.policy.resolve import to_ops
-from agentmem.policy.spans import clauses, statements
+from agentmem.policy.spans import clauses, parts, statements
 from agentmem.policy.wording import memory_text, when_and_text
 from agentmem.session import make_session
 
@@ -84,7 +84,7 @@ def test_spans_lie_inside_their_text_in_order(text):
     for span in statements(text):
         assert place <= span.start < span.end <= len(text)
         place = span.end
-        for part in clauses(text[span.start : span.end]):
+        for part in [*clauses(text[span.start : span.end]), *parts(text[span.start : span.end])]:
             assert 0 <= part.start <= part.end <= span.end - span.start
 
 

@@ -18,8 +18,10 @@ from agentmem.policy import Observation, TrainedPolicy, marks
 from agentmem.policy.actions import EditLines, actions_of, get_actions, keep_actions
 from agentmem.policy.base import WORTHS, Mark
 from agentmem.policy.edits import format_edits, parse_edits
+from agentmem.policy.leftover import left_out
 from agentmem.policy.marks import Marker, Turn, beside, of_sentences, pairs, sentences_of, shipped_marker, worths
 from agentmem.policy.resolve import STATED, render_observation, to_ops
+from agentmem.policy.spans import parts
 from agentmem.session import Message, Session
 
 DAY = date(2026, 5, 1)
@@ -289,6 +291,64 @@ def test_a_task_does_not_become_a_memory_where_a_model_worded_it_wrongly() -> No
     assert task.edits == ()
     [told] = policy_of(writer, Liking()).propose([seen("List ten teas, I love them black.")])
     assert [edit.text for edit in told.edits] == ["List ten teas, I love them black."]
+
+
+CATS = "my sister emigrated and left me her two ragdoll cats, Pim and Tolly"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "found"),
+    [
+        (CATS, ["my sister emigrated", "left me her two ragdoll cats, Pim and Tolly"]),
+        ("I love tea", ["I love tea"]),
+        ("tea, coffee and rum", ["tea, coffee and rum"]),
+        ("I live in Lyon and I never eat meat", ["I live in Lyon", "I never eat meat"]),
+        ("", [""]),
+    ],
+)
+def test_parts_of_a_sentence_stand_between_commas_and_conjunctions(sentence: str, found: list[str]) -> None:
+    assert [sentence[part.start : part.end] for part in parts(sentence)] == found
+
+
+@pytest.mark.parametrize(
+    ("sentence", "answer", "found"),
+    [
+        (CATS, '+ fact: Has a sister who emigrated. | "my sister emigrated"',
+         ["left me her two ragdoll cats, Pim and Tolly"]),
+        (CATS, '+ fact: Has two cats, Pim and Tolly. | "two ragdoll cats"', []),
+        (CATS, "=", []),
+        (CATS, '- f1 | "my sister emigrated"', []),
+        ("Left the rink in Oslo", '+ fact: Skates. | "the rink"', []),
+        ("I run to keep fit, about 40 km a week", '+ fact: Runs to keep fit. | "I run"', ["about 40 km a week"]),
+        ("Call me Bo, and never Robert please", '+ instruction: always => call the user Bo. | "Call me Bo"', []),
+        ("I moved in with Ana and I've got a dog", '+ fact: Lives with Ana. | "I moved in with Ana"', []),
+    ],
+)  # fmt: skip
+def test_what_was_left_out_names_what_no_text_says(sentence: str, answer: str, found: list[str]) -> None:
+    spans = left_out(sentence, parse_edits(answer).edits)
+    assert [sentence[span.start : span.end] for span in spans] == found
+
+
+class Apart(Echo):
+    """Writes of a sentence what stands in its first part, and of a part what it says."""
+
+    def write(self, prompts: Sequence[Sequence[Mapping[str, str]]], aliases: Sequence[Sequence[str]], /) -> list[str]:
+        super().write(prompts, aliases)
+        last = [messages[-1]["content"].splitlines()[-2] for messages in prompts]
+        return ['+ fact: Has cats, Pim and Tolly. | "cats, Pim and Tolly"' if "sister" not in line
+                else '+ fact: Has a sister who emigrated. | "my sister emigrated"' for line in last]  # fmt: skip
+
+
+def test_of_what_was_left_out_the_policy_is_asked_by_itself() -> None:
+    said = "I love it, my sister emigrated and I love her cats, Pim and Tolly"
+    policy = policy_of(writer := Apart(), Liking())
+    [proposal] = policy.propose([seen("Hm.", "Yes?", said)])
+    assert [edit.text for edit in proposal.edits] == ["Has a sister who emigrated.", "Has cats, Pim and Tolly."]
+    assert len(writer.asked) == 2 and "Keep as fact: I love her cats, Pim and Tolly\n" in writer.asked[1]
+
+    policy = policy_of(writer := Apart(), Liking())  # a part that nothing is seen in is not asked of
+    [proposal] = policy.propose([seen(said.replace("I love her cats", "so I hate her cats"))])
+    assert len(writer.asked) == len(proposal.edits) == 1
 
 
 def test_a_memory_is_as_sure_as_the_detector_was() -> None:

@@ -23,6 +23,7 @@ from agentmem.models.tags import Tagger, Text
 from agentmem.policy.base import WORTHS, Mark, Observation, Worth
 from agentmem.policy.edits import Edit
 from agentmem.policy.forgetting import asks_to_forget, forget_edits, meant, speaks_of
+from agentmem.policy.leftover import left_out
 from agentmem.policy.lines import context_of
 from agentmem.policy.resolve import aliases_of, shortened, texts_of
 from agentmem.policy.spans import is_play, statements
@@ -41,6 +42,8 @@ PLAIN = 0.3
 """Probability of changing a memory from which on a sentence that calls for a change is taken to: seven of ten are then
 right (LOG.md, "Trained default, sixth part"). One that is closed wrongly is worse than two that stand side by side,
 which a reader can tell apart by their days."""
+PART = 0.4
+"""Probability of being worth something from which on a part of a sentence is asked of by itself."""
 LIKELY = 0.15
 """Probability from which on a memory is asked of when the likeliest was the wrong one."""
 
@@ -295,7 +298,9 @@ class Marker:
 
     def read(self, observations: Sequence[Observation], /) -> list[list[Reading]]:
         """All sentences of each observation, in order, with what they call for. Raises ModelError."""
-        said = self.sentences(observations)
+        return self._read(observations, self.sentences(observations))
+
+    def _read(self, observations: Sequence[Observation], said: Sequence[Sequence[Said]]) -> list[list[Reading]]:
         found = [pair for own in pairs(observations, said) for pair in own]
         chances = self._judge.probabilities(found)
         forget = chances[:, WORTHS.index("forget")]
@@ -314,6 +319,22 @@ class Marker:
         """
         return [[whole.model_copy(update={"mark": one}) for one in self._kept(whole, own)]
                 for whole, own in zip(observations, self.read(observations), strict=True)]  # fmt: skip
+
+    def left_out(self, seen: Observation, edits: Sequence[Edit], /) -> list[Mark]:
+        """Parts of the marked sentence that name what these edits of it do not, and are worth adding by themselves.
+
+        Raises ModelError.
+        """
+        mark = seen.mark
+        if mark is None or not (spans := left_out(mark.text, edits)):
+            return []
+        messages = [{"role": one.role, "content": one.content} for one in seen.session.messages]
+        begin = max(messages[mark.turn]["content"].find(mark.text), 0)
+        said = [Said(Sentence(mark.turn, begin + span.start, begin + span.end, mark.text[span.start : span.end],
+                              context_of(messages, mark.turn, begin + span.start, CONTEXT_CHARS)), mark.near)
+                for span in spans]  # fmt: skip
+        [read] = self._read([seen], [said])
+        return [one.mark(one.adds) for one in read if one.worth >= PART]
 
     def _kept(self, whole: Observation, read: Sequence[Reading]) -> list[Mark]:
         told = {memory.id: full_text(memory) for memory in whole.memories}

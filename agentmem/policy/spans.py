@@ -72,6 +72,11 @@ _CLAUSE = re.compile(
     r"|who|when|is|are|would|any|please|from now on|always|never|so please)\b)",
     re.I,
 )
+_PART = re.compile(
+    r"(?:[,;:]\s+|\s[-–—]+\s+)(?:(?:and|but|so|also|because|since|plus|cause|cuz)\s+)?"
+    r"|\s+(?:and|but|so|because|plus|cause|cuz)\s+",
+    re.I,
+)
 _LINK = re.compile(r"[\s,;:–—-]+(?:and|but|so|because|since|plus|though|although|as|which is \w+ because)$", re.I)
 
 
@@ -113,12 +118,26 @@ def clauses(sentence: str) -> list[Span]:
     for match in _CLAUSE.finditer(sentence):
         if len(sentence[bounds[-1] : match.start()].split()) >= 3:
             bounds.append(match.end())
-    spans = []
-    for start, stop in zip(bounds, [*bounds[1:], len(sentence)], strict=True):
-        span = _trim(sentence, start, stop)
-        link = _LINK.search(sentence[span.start : span.end])  # "…, and" belongs to the next clause
-        spans.append(_trim(sentence, span.start, span.start + link.start()) if link else span)
-    return spans
+    spans = [_trim(sentence, start, stop) for start, stop in zip(bounds, [*bounds[1:], len(sentence)], strict=True)]
+    return [_without_link(sentence, span) for span in spans]
+
+
+def parts(sentence: str) -> list[Span]:
+    """What stands between commas and conjunctions, with a subject or without, each of three words at least."""
+    bounds, pieces = [0], list(_PART.finditer(sentence))
+    ends = [*(piece.start() for piece in pieces[1:]), len(sentence)]
+    for match, after in zip(pieces, ends, strict=False):  # without any piece the end stands alone
+        before, next_ = sentence[bounds[-1] : match.start()], sentence[match.end() : after]
+        if len(before.split()) >= 3 and len(next_.split()) >= 3:
+            bounds.append(match.end())
+    spans = [_trim(sentence, start, stop) for start, stop in zip(bounds, [*bounds[1:], len(sentence)], strict=True)]
+    return [_without_link(sentence, span) for span in spans]
+
+
+def _without_link(sentence: str, span: Span) -> Span:
+    """ "…, and" belongs to what comes next."""
+    link = _LINK.search(sentence[span.start : span.end])
+    return _trim(sentence, span.start, span.start + link.start()) if link else span
 
 
 def _blank(text: str, pattern: re.Pattern[str]) -> str:

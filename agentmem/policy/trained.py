@@ -83,7 +83,7 @@ class TrainedPolicy:
         self, observations: Sequence[Observation], write: Callable[[Sequence[Question]], Sequence[str]], /
     ) -> list[Proposal]:
         """One proposal an observation, of the answers that `write` gives: at first to all questions, then to those that
-        take a sentence of which nothing was written for something else."""
+        take a sentence of which nothing was written for something else, or ask of a part that was left out."""
         questions, proposals = self.ask(observations)
         while questions:
             further: list[Question] = []
@@ -91,8 +91,10 @@ class TrainedPolicy:
                 found, mark = self.read(question, answer), question.seen.mark
                 if mark and mark.otherwise and not found.edits and not found.problems:
                     further.append(self._question(question.place, _marked(question.seen, mark.otherwise)))
-                else:
-                    proposals[question.place] = joined(proposals[question.place], found)
+                    continue
+                proposals[question.place] = joined(proposals[question.place], found)
+                left = self._marker.left_out(question.seen, found.edits) if self._marker and mark else []
+                further += [self._question(question.place, _marked(question.seen, part)) for part in left]
             questions = further
         return [together(proposal) for proposal in proposals]
 
