@@ -95,7 +95,7 @@ def turn(rng: random.Random) -> None:
         found_N = model.predict_proba(seen_N3[:, columns])[:, 1]
         print(f"{part}: weights {model.coef_.round(2).tolist()}, bias {model.intercept_.round(2).tolist()}")
         print("  changes (of the others) at " + _levels(found_N, gold_N, (0.2, 0.3, *LEVELS)))
-        first = [(own.max(), own_gold[own.argmax()], own_gold.any()) for own, own_gold in
+        first = [(float(own.max()), bool(own_gold[own.argmax()]), bool(own_gold.any())) for own, own_gold in
                  zip(np.split(found_N, ends[:-1]), np.split(gold_N, ends[:-1]), strict=True)]  # fmt: skip
         print("  the likeliest memory, precision (recall) over sentences at " + _first(first, (0.2, 0.3, *LEVELS)))
 
