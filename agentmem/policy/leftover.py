@@ -17,14 +17,14 @@ def left_out(sentence: str, edits: Sequence[Edit]) -> list[Span]:
     """Parts of a sentence that name what no text of these edits does; none where nothing is written or one thing alone
     is said. A rule names what it is about in words of its own, so nothing is looked for beside instructions."""
     texts = " ".join(f"{edit.when or ''} {edit.text}" for edit in edits if edit.text).casefold()
-    unsaid = {name for name in names(sentence) if name not in texts}
+    unsaid = {name for name in _names(sentence) if name not in texts}
     found = parts(sentence)
     if not texts or not unsaid or len(found) < 2 or any(edit.kind == "instruction" for edit in edits):
         return []
     return [part for part in found if unsaid & _words(sentence[part.start : part.end])]
 
 
-def names(sentence: str) -> set[str]:
+def _names(sentence: str) -> set[str]:
     """What it names, in lower case."""
     return {match.casefold() for match in _NAME.findall(sentence)}
 
