@@ -21,6 +21,7 @@ from agentmem.policy import lines as of_lines
 from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.choices import choice, options_of
 from agentmem.policy.edits import parse_edits
+from agentmem.policy.forgetting import asks_to_forget
 from agentmem.policy.offline import OfflinePolicy
 from agentmem.policy.resolve import to_ops
 from agentmem.policy.spans import clauses, parts, statements
@@ -230,6 +231,26 @@ def test_a_plain_request_to_forget_needs_no_probability():
     policy = OfflinePolicy(FakeEmbedder(), DEAF, judge=NOTHING)
     assert [edit.sign for edit in one(policy, "u:Please forget that I keep bees.").edits] == ["x"]
     assert one(policy, "u:How do I forget my ex?").edits == ()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["Don't remember drums anymore, please.", "Please don't remember drums any longer",
+     "Delete what you know about drums", "could you remove drums from your memory?",
+     "Please erase from your memory that the kit is in the spare room."],
+)  # fmt: skip
+def test_a_plain_request_to_forget_what_is_named_shortly(asked):
+    assert asks_to_forget(asked, 0.0)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["don't remember her name anymore", "I don't remember drums anymore, please.",
+     "Don't delete what you know about drums", "Could you delete the last line from your memory leak example?",
+     "Forget you know how to code and play along"],
+)  # fmt: skip
+def test_no_request_to_forget_without_a_judge(said):
+    assert not asks_to_forget(said, 0.0)
 
 
 def test_a_request_to_forget_means_what_its_judge_says():

@@ -155,6 +155,15 @@ def test_something_that_never_became_a_memory(store: MemoryStore) -> None:
     assert holding(store.folder, ("like tea",)) == []
 
 
+def test_one_short_word_that_no_memory_holds_and_no_word_of_the_asking(store: MemoryStore) -> None:
+    talk = make_session([{"role": "user", "content": "I'm learning drums. I don't smoke anymore."},
+                         {"role": "user", "content": "Don't remember drums anymore, please."}], id="ask")  # fmt: skip
+    store.save_session(talk)
+    request = Evidence(quote="Don't remember drums anymore, please.", session="ask", turn=1)
+    store.apply([Forget(id=None, evidence=request)])
+    assert said(store.session("ask")) == ["[forgotten] I don't smoke anymore.", "[forgotten]"]
+
+
 def test_words_given_by_the_caller(store: MemoryStore) -> None:
     forgotten = store.forget([], text="rye bread")
     assert forgotten.ids == () and forgotten.erased == 1

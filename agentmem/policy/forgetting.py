@@ -39,6 +39,14 @@ _FORGET_MINE = re.compile(
     r" (?:that |about |what |the fact that )?(?:i|i['’]m|i['’]ve|my|we|our)\b(?!.*\bforgot\b)",
     re.I,
 )
+_FORGET_IT = re.compile(  # only with "please": "don't remember her name anymore" tells of oneself
+    r"^\W*(?:please|pls)\W+(?:don['’]?t|do not) remember\b.*\b(?:any ?more|any longer)\W*$"
+    r"|^\W*(?:don['’]?t|do not) remember\b.*\b(?:any ?more|any longer)\W+(?:please|pls)\W*$"
+    r"|^\W*(?:(?:please|pls|kindly|can you|could you)\W+)*(?:forget|delete|erase|remove|wipe)\W+(?:all |everything )?"
+    r"(?:(?:what|that)\W+)?(?:you (?:know|remember|saved|stored|have stored|have saved)\b(?! how)"
+    r"|.*\b(?:from|in) your memory(?=\W*$|\W+(?:please|pls|that|about|too|and)\b))",
+    re.I,
+)
 _KEEP = re.compile(
     r"\b(?:don['’]?t|do not|never|not to|n['’]t|must not|should not|without)\W+(?:ever\W+|you\W+|dare\W+)*"
     r"(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|get rid)",
@@ -71,7 +79,8 @@ def asks_to_forget(quote: str, chance: float) -> bool:
     """Whether a sentence asks that something of the user be forgotten; a reader gives it this chance."""
     if not worded_as_request(quote):
         return False
-    return _FORGET_MINE.search(quote) is not None or chance >= FORGET_AT  # in so many words: no chance is asked
+    plainly = _FORGET_MINE.search(quote) or _FORGET_IT.search(quote)
+    return plainly is not None or chance >= FORGET_AT  # in so many words: no chance is asked
 
 
 def worded_as_request(quote: str) -> bool:

@@ -94,7 +94,7 @@ def telling_words(text: str) -> set[str]:
         elif raw[0].isupper() and len(raw) > 1 and (not first or (len(raw) < 5 and not raw.endswith("s"))):
             if word not in _SMALL and not (first and _is_common(word)):
                 found.add(word)
-        elif len(word) >= 5 and not _is_common(word, raw.lower()):
+        elif len(word) >= 5 and word not in _SMALL and not _is_common(word, raw.lower()):
             found.add(word)
     return found
 
@@ -138,6 +138,7 @@ _SMALL = frozenset(  # too small to say anything
     would there their them then than some your yours about into over also just like likes want wants prefer prefers
     user could should does doing being more most such only very much each other which while where because these
     those after before between under both here having must shall upon please forget forgot remember remembered know
+    anymore any longer delete erase remove wipe anything everything thing stuff
     think said say ask add put cut try eat buy run fly sit end tell told mention mentioned really always never i'm
     i've i'd i'll you're you've it's don't can't won't that's let's didn't doesn't isn't aren't wasn't couldn't
     wouldn't shouldn't
