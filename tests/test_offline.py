@@ -65,6 +65,9 @@ def test_code_quotations_and_pasted_text_are_not_the_users_statements():
     assert said("Improve my email please.\n\n---\nI never eat fish.") == ["Improve my email please."]
     assert not any("mushroom" in part for part in said('She wrote "I never want to eat a mushroom again" to me.'))
     assert said("Let's role-play: I am a knight. I hate dragons.") == []
+    assert said("Antibodies survive in mice.\n\nSelect one:\nTrue\nFalse") == []
+    assert said("Mice survive. True or false?\nTrue\nFalse") == []
+    assert said("I keep mice, which of the following is safe for them?") != []
 
 
 def test_a_sentence_does_not_end_at_an_abbreviation():

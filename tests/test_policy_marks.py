@@ -18,7 +18,7 @@ from agentmem.policy import Observation, TrainedPolicy, marks
 from agentmem.policy.actions import EditLines, actions_of, get_actions, keep_actions
 from agentmem.policy.base import WORTHS, Mark
 from agentmem.policy.edits import format_edits, parse_edits
-from agentmem.policy.leftover import left_out
+from agentmem.policy.leftover import unnamed, unsaid
 from agentmem.policy.marks import Marker, Turn, beside, of_sentences, pairs, sentences_of, shipped_marker, worths
 from agentmem.policy.resolve import STATED, render_observation, to_ops
 from agentmem.policy.spans import parts
@@ -325,8 +325,25 @@ def test_parts_of_a_sentence_stand_between_commas_and_conjunctions(sentence: str
     ],
 )  # fmt: skip
 def test_what_was_left_out_names_what_no_text_says(sentence: str, answer: str, found: list[str]) -> None:
-    spans = left_out(sentence, parse_edits(answer).edits)
+    spans = unnamed(sentence, parse_edits(answer).edits)
     assert [sentence[span.start : span.end] for span in spans] == found
+
+
+@pytest.mark.parametrize(
+    ("sentence", "answer", "found"),
+    [
+        ("I moved to Porto and I never eat meat", '+ fact: Moved to Porto. | "I moved to Porto"', ["I never eat meat"]),
+        ("I moved to Porto and I never eat meat", '+ fact: Eats no meat in Porto. | "I never eat meat"', []),
+        ("I moved to Porto and never eat meat", '+ fact: Moved to Porto. | "I moved to Porto"', []),
+        ("I moved to Porto and I never eat meat", "=", []),
+        ("I never eat meat and I love rye", '+ instruction: meals => no meat. | "I never eat meat"', []),
+        ("We never eat meat", '+ fact: Has a dog. | "We never"', []),
+    ],
+)  # fmt: skip
+def test_of_a_second_thing_that_is_said_of_oneself_no_text_says_a_word(
+    sentence: str, answer: str, found: list[str]
+) -> None:
+    assert [sentence[span.start : span.end] for span in unsaid(sentence, parse_edits(answer).edits)] == found
 
 
 class Apart(Echo):

@@ -23,7 +23,7 @@ from agentmem.models.tags import Tagger, Text
 from agentmem.policy.base import WORTHS, Mark, Observation, Worth
 from agentmem.policy.edits import Edit
 from agentmem.policy.forgetting import asks_to_forget, forget_edits, meant, speaks_of
-from agentmem.policy.leftover import left_out
+from agentmem.policy.leftover import unnamed, unsaid
 from agentmem.policy.lines import context_of
 from agentmem.policy.resolve import aliases_of, shortened, texts_of
 from agentmem.policy.spans import is_play, statements
@@ -42,8 +42,8 @@ PLAIN = 0.3
 """Probability of changing a memory from which on a sentence that calls for a change is taken to: seven of ten are then
 right (LOG.md, "Trained default, sixth part"). One that is closed wrongly is worse than two that stand side by side,
 which a reader can tell apart by their days."""
-PART = 0.4
-"""Probability of being worth something from which on a part of a sentence is asked of by itself."""
+UNSAID = 0.7
+"""Probability of being worth something from which on a part of a sentence of which nothing was written is asked of."""
 LIKELY = 0.15
 """Probability from which on a memory is asked of when the likeliest was the wrong one."""
 
@@ -321,20 +321,23 @@ class Marker:
                 for whole, own in zip(observations, self.read(observations), strict=True)]  # fmt: skip
 
     def left_out(self, seen: Observation, edits: Sequence[Edit], /) -> list[Mark]:
-        """Parts of the marked sentence that name what these edits of it do not, and are worth adding by themselves.
+        """Parts of the marked sentence that these edits of it leave out, and that are worth adding by themselves.
 
         Raises ModelError.
         """
         mark = seen.mark
-        if mark is None or not (spans := left_out(mark.text, edits)):
+        if mark is None:
+            return []
+        least = dict.fromkeys(unsaid(mark.text, edits), UNSAID) | dict.fromkeys(unnamed(mark.text, edits), self.at)
+        if not least:
             return []
         messages = [{"role": one.role, "content": one.content} for one in seen.session.messages]
         begin = max(messages[mark.turn]["content"].find(mark.text), 0)
         said = [Said(Sentence(mark.turn, begin + span.start, begin + span.end, mark.text[span.start : span.end],
                               context_of(messages, mark.turn, begin + span.start, CONTEXT_CHARS)), mark.near)
-                for span in spans]  # fmt: skip
+                for span in least]  # fmt: skip
         [read] = self._read([seen], [said])
-        return [one.mark(one.adds) for one in read if one.worth >= PART]
+        return [one.mark(one.adds) for one, own in zip(read, least.values(), strict=True) if one.worth >= own]
 
     def _kept(self, whole: Observation, read: Sequence[Reading]) -> list[Mark]:
         told = {memory.id: full_text(memory) for memory in whole.memories}

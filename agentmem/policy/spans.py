@@ -58,11 +58,17 @@ _PLAY = re.compile(
     r"|\blet'?s play\b|\bi(?:'ll| will) (?:be|play) (?:an?|the)\b",
     re.I,
 )
+_QUIZ = re.compile(  # a question of a test, pasted: its statements are the test's
+    r"^\W*(?:select|choose|tick|mark|circle) (?:one|all|the (?:correct|right|best)\b)[^.?!\n]*:?\s*$"
+    r"|^\s*(?:\w[.)]\s*)?true\s*\n\s*(?:\w[.)]\s*)?false\s*$|\b(?:which|what) of the following\b",
+    re.I | re.M,
+)
 _END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+(?=\S)|\n+")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|approx|no|Jr|Sr|a\.m|p\.m|[A-Z])|^\s*\d{1,2})\.$", re.I
 )
 _SUBJECT = r"(?:i|i['’](?:m|ve|d|ll)|im|ive|my|we|we['’](?:re|ve|d)|our)\b"
+_SELF = re.compile(rf"\b(?:{_SUBJECT}|me\b|mine\b|us\b)", re.I)
 _CLAUSE = re.compile(
     rf"(?:\s*[,;:]|\s+[-–—]+|\s*—)\s*(?:(?:and|but|so|because|since|as|plus|though|although|which is (?:great|why"
     rf"|fine) because)\s+)?(?={_SUBJECT})"
@@ -94,10 +100,12 @@ def is_play(message: str) -> bool:
 
 
 def statements(message: str) -> list[Span]:
-    """Sentences of a user message that may speak of the user: no code, quotation, pasted text or fiction.
+    """Sentences of a user message that may speak of the user: no code, quotation, pasted text, test or fiction.
 
     In order; at most MAX_SENTENCES.
     """
+    if _QUIZ.search(message) and not _SELF.search(message):
+        return []
     text = _blank(_blank(message, _FENCE), _QUOTED)
     spans: list[Span] = []
     for span in sentences(_without_pastes(text)):
@@ -132,6 +140,11 @@ def parts(sentence: str) -> list[Span]:
             bounds.append(match.end())
     spans = [_trim(sentence, start, stop) for start, stop in zip(bounds, [*bounds[1:], len(sentence)], strict=True)]
     return [_without_link(sentence, span) for span in spans]
+
+
+def is_own(part: str) -> bool:
+    """Whether it begins with the one who speaks: "I …", "my …", "we …"."""
+    return re.match(_SUBJECT, part, re.I) is not None
 
 
 def _without_link(sentence: str, span: Span) -> Span:
