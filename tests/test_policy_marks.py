@@ -293,6 +293,12 @@ def test_a_task_does_not_become_a_memory_where_a_model_worded_it_wrongly() -> No
     assert [edit.text for edit in told.edits] == ["List ten teas, I love them black."]
 
 
+def test_a_month_that_was_not_meant_is_mended() -> None:
+    writer = Echo('+ fact: Loves tea since May 2031. | "I love tea since last year"')
+    [proposal] = policy_of(writer, Liking()).propose([seen("I love tea since last year.")])
+    assert [edit.text for edit in proposal.edits] == [f"Loves tea since {DAY.year - 1}."]
+
+
 CATS = "my sister emigrated and left me her two ragdoll cats, Pim and Tolly"
 
 

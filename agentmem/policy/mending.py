@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from agentmem.memory import full_text, words
 from agentmem.policy.base import Mark, Observation
 from agentmem.policy.classify import FEATURES
+from agentmem.policy.days import redated
 from agentmem.policy.edits import Edit
 from agentmem.policy.forgetting import content
 from agentmem.policy.polarity import righted
@@ -32,7 +33,8 @@ def mended(edit: Edit, seen: Observation, mark: Mark) -> tuple[Edit | None, str]
 
     Where its quotes aren't the user's words, the marked sentence is the evidence; where its text says what nobody said,
     the sentence itself is the text, as the offline policy words it, unless it only asks for something; where it
-    compares with what nobody spoke of, the comparison goes; where it plainly turns a choice round, it is turned back.
+    compares with what nobody spoke of, the comparison goes; where it plainly turns a choice round, it is turned back;
+    where it gives another month than "last week" means, it gets that one.
     A replacement by what the memory says already was an answer about the wrong memory.
     How sure the detector was of the sentence is how sure the edit is.
     """
@@ -55,6 +57,10 @@ def mended(edit: Edit, seen: Observation, mark: Mark) -> tuple[Edit | None, str]
     if edit.kind == "preference" and (right := righted(edit.text, *_said_and_asked(seen, mark))) != edit.text:
         problem = f"turns round what was said: {edit.text}"
         edit = edit.model_copy(update={"text": right})
+    said_on = seen.session.date_of(mark.turn) or seen.today
+    if edit.text and (dated := redated(edit.text, mark.text, said_on)) != edit.text:
+        problem = f"gives another day than was said: {edit.text}"
+        edit = edit.model_copy(update={"text": dated})
     return edit.model_copy(update={"quotes": quotes, "sure": mark.sure}), problem
 
 
