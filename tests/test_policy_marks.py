@@ -299,6 +299,24 @@ def test_a_month_that_was_not_meant_is_mended() -> None:
     assert [edit.text for edit in proposal.edits] == [f"Loves tea since {DAY.year - 1}."]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "text", "stays"),
+    [
+        ("She's vegetarian, so we love the meatless menu.", "Is vegetarian.", False),
+        ("She's colorblind, red green, love her.", "Has colorblindness, red green.", False),
+        ("She's colorblind, love her.", "Daughter is colorblind.", True),
+        ("She's vegetarian and I love rye.", "Loves rye.", True),
+        ("She made me vegetarian, love it.", "Is vegetarian.", True),
+        ("He left in May, we love being separated.", "Has been separated since May.", True),
+        ("He is six, love him.", "Has a son, six.", True),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_another_is_no_memory_of_the_user(sentence: str, text: str, stays: bool) -> None:
+    writer = Echo(f'+ fact: {text} | "{sentence}"')
+    [proposal] = policy_of(writer, Liking()).propose([seen(sentence)])
+    assert [edit.text for edit in proposal.edits] == [text] * stays
+
+
 CATS = "my sister emigrated and left me her two ragdoll cats, Pim and Tolly"
 
 

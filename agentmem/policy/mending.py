@@ -13,6 +13,7 @@ from agentmem.policy.edits import Edit
 from agentmem.policy.forgetting import content
 from agentmem.policy.polarity import righted
 from agentmem.policy.resolve import conversation, find_evidence, shown_memories
+from agentmem.policy.spans import parts
 from agentmem.policy.wording import memory_text, when_and_text
 
 SUPPORTED = 0.5
@@ -24,6 +25,18 @@ SAME = 0.8
 """Share of the shorter text's words that two texts have in common from which on they say the same."""
 
 
+_ANOTHER = re.compile(
+    r"(?:(?:and|but|so|because|since|as)\W+)?(?:he|she)(?:['’]?s|['’]d|['’]ll)?\b(?!.*\b(?:i|me|my|we|us|our)\b)", re.I
+)
+"""A part of a sentence that tells of somebody else alone."""
+_SUBJECT = re.compile(r"(?:(?:and|but|so|because|since|as)\W+)?(?:i|we|he|she|it|they|you|my|our|there)\b", re.I)
+_OF_USER = re.compile(
+    r"(?:is|was|has(?! (?:an?|the|two|three)\b)|had|does|doesn['’]t|did|can|can['’]t|cannot|likes?|dislikes|loves|hates"
+    r"|prefers|wants|needs|works|lives|takes|eats|drinks|plays|runs|goes|drives|uses|gets|avoids|speaks|studies|reads)\b"
+    r"(?!.*(?:\s[A-Z]|\b(?:he|she|her|his|him|wife|husband|partner|daughter|son|child|baby|kids?|\w*mother|\w*father"
+    r"|brother|sister|friend)\b))"
+)
+"""How a text begins that is about the user, and names nobody."""
 _COMPARES = re.compile(r"(?P<kept>.{8,}?),? (?:over|rather than|instead of) (?P<other>.+)")
 _ITSELF = re.compile(r"(?P<kept>prefers .{8,}?) to (?P<other>.+)", re.I)
 
@@ -35,11 +48,14 @@ def mended(edit: Edit, seen: Observation, mark: Mark) -> tuple[Edit | None, str]
     the sentence itself is the text, as the offline policy words it, unless it only asks for something; where it
     compares with what nobody spoke of, the comparison goes; where it plainly turns a choice round, it is turned back;
     where it gives another month than "last week" means, it gets that one.
-    A replacement by what the memory says already was an answer about the wrong memory.
+    A replacement by what the memory says already was an answer about the wrong memory; what is told of her or him alone
+    is no memory of the user.
     How sure the detector was of the sentence is how sure the edit is.
     """
     if _repeats(edit, seen):
         return None, f"changes nothing: {edit.text}"
+    if _of_another(edit, mark.text):
+        return None, f"says of the user what was said of another: {edit.text}"
     problem = ""
     quotes = tuple(quote for quote in edit.quotes if _said(quote, seen))
     if not quotes:
@@ -69,6 +85,19 @@ def _repeats(edit: Edit, seen: Observation) -> bool:
     known = [words(full_text(memory)) for alias, memory in shown_memories(seen).items() if alias in edit.aliases]
     when = "" if edit.when in (None, "always") else edit.when
     return edit.sign == "~" and known == [words(f"{when} {edit.text}")]
+
+
+def _of_another(edit: Edit, sentence: str) -> bool:
+    """Whether it says of the user what a part of the sentence says of her or him: "Is shy." of "she's shy"."""
+    own = content(edit.text) if edit.text else set[str]()
+    if edit.kind == "instruction" or not own or not _OF_USER.match(edit.text[:1].lower() + edit.text[1:]):
+        return False
+    most, of_whom, subject = 0, "", ""
+    for part in (sentence[span.start : span.end] for span in parts(sentence, least=1)):
+        subject = part if _SUBJECT.match(part) else subject
+        if (shared := len(own & content(part))) > most:
+            most, of_whom = shared, subject
+    return _ANOTHER.match(of_whom) is not None
 
 
 def _only_asks(sentence: str) -> bool:

@@ -130,13 +130,13 @@ def clauses(sentence: str) -> list[Span]:
     return [_without_link(sentence, span) for span in spans]
 
 
-def parts(sentence: str) -> list[Span]:
-    """What stands between commas and conjunctions, with a subject or without, each of three words at least."""
+def parts(sentence: str, least: int = 3) -> list[Span]:
+    """What stands between commas and conjunctions, with a subject or without, each of so many words at least."""
     bounds, pieces = [0], list(_PART.finditer(sentence))
     ends = [*(piece.start() for piece in pieces[1:]), len(sentence)]
     for match, after in zip(pieces, ends, strict=False):  # without any piece the end stands alone
         before, next_ = sentence[bounds[-1] : match.start()], sentence[match.end() : after]
-        if len(before.split()) >= 3 and len(next_.split()) >= 3:
+        if len(before.split()) >= least and len(next_.split()) >= least:
             bounds.append(match.end())
     spans = [_trim(sentence, start, stop) for start, stop in zip(bounds, [*bounds[1:], len(sentence)], strict=True)]
     return [_without_link(sentence, span) for span in spans]
