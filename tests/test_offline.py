@@ -21,7 +21,7 @@ from agentmem.policy import lines as of_lines
 from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.choices import choice, options_of
 from agentmem.policy.edits import parse_edits
-from agentmem.policy.forgetting import asks_to_forget
+from agentmem.policy.forgetting import asks_to_forget, meant
 from agentmem.policy.offline import OfflinePolicy
 from agentmem.policy.resolve import to_ops
 from agentmem.policy.spans import clauses, parts, statements
@@ -67,6 +67,8 @@ def test_code_quotations_and_pasted_text_are_not_the_users_statements():
     assert said("Let's role-play: I am a knight. I hate dragons.") == []
     assert said("Antibodies survive in mice.\n\nSelect one:\nTrue\nFalse") == []
     assert said("Mice survive. True or false?\nTrue\nFalse") == []
+    assert said("Vegan here. Which of the following recipes work?") != []
+    assert said("From now on answer in German.\n\nSelect one:\nTrue\nFalse") != []
     assert said("I keep mice, which of the following is safe for them?") != []
 
 
@@ -240,7 +242,8 @@ def test_a_plain_request_to_forget_needs_no_probability():
     "asked",
     ["Don't remember drums anymore, please.", "Please don't remember drums any longer",
      "Delete what you know about drums", "could you remove drums from your memory?",
-     "Please erase from your memory that the kit is in the spare room."],
+     "Hey, would you please forget my address?", "Delete drums from your memory, thanks.",
+     "Erase what you've stored about drums.", "Please erase from your memory that the kit is in the spare room."],
 )  # fmt: skip
 def test_a_plain_request_to_forget_what_is_named_shortly(asked):
     assert asks_to_forget(asked, 0.0)
@@ -250,10 +253,19 @@ def test_a_plain_request_to_forget_what_is_named_shortly(asked):
     "said",
     ["don't remember her name anymore", "I don't remember drums anymore, please.",
      "Don't delete what you know about drums", "Could you delete the last line from your memory leak example?",
-     "Forget you know how to code and play along"],
+     "Forget you know how to code and play along", "Forget it, just keep my allergy in your memory.",
+     "Forget what you know about the plot and write a new ending.", "Delete what you saved in step 3",
+     "Don't remember how to do this anymore, please", "Can you delete data from your memory?",
+     "Forget everything you know about Python 2 and explain Python 3."],
 )  # fmt: skip
 def test_no_request_to_forget_without_a_judge(said):
     assert not asks_to_forget(said, 0.0)
+
+
+def test_everything_about_one_thing_is_not_everything():
+    judge, texts = SureJudge(1.0, 0.0), {"f1": "Lives in Rome.", "f2": "Keeps bees."}
+    assert meant("Forget everything you know about me.", texts, FakeEmbedder(), judge) == ["f1", "f2"]
+    assert meant("Forget everything you know about bees.", texts, FakeEmbedder(), judge) == ["f2"]
 
 
 def test_a_request_to_forget_means_what_its_judge_says():

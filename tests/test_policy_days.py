@@ -26,6 +26,12 @@ from agentmem.policy.days import redated
         ("From 8 September 2025.", "signed yesterday, from Sept 8", date(2025, 8, 20), "From 8 September 2025."),
         ("Retired in June 2025.", "I retired last June", date(2026, 5, 4), "Retired in June 2025."),
         ("Born in 1990, moved in 2024.", "moved last year", date(2026, 5, 4), "Born in 1990, moved in 2024."),
+        ("Eats 2000 calories a day.", "2,000 calories since last week", date(2025, 10, 5), "Eats 2000 calories a day."),
+        ("Born in 1985.", "I turned 40 last week", date(2025, 10, 5), "Born in 1985."),
+        ("Has a 2024 Golf.", "I bought a used Golf yesterday", date(2025, 10, 5), "Has a 2024 Golf."),
+        ("Moved in December 2025.", "I moved the day before yesterday", date(2026, 1, 2), "Moved in December 2025."),
+        ("Starts in November 2025.", "quit last week, start on Monday", date(2025, 10, 30), "Starts in November 2025."),
+        ("Graduates in 2026.", "it's my last year of college", date(2025, 10, 5), "Graduates in 2026."),
         ("Moved last week.", "I moved last week", date(2026, 5, 4), "Moved last week."),
     ],
 )  # fmt: skip

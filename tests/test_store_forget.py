@@ -164,6 +164,14 @@ def test_one_short_word_that_no_memory_holds_and_no_word_of_the_asking(store: Me
     assert said(store.session("ask")) == ["[forgotten] I don't smoke anymore.", "[forgotten]"]
 
 
+def test_the_words_of_asking_count_where_a_memory_says_them(store: MemoryStore) -> None:
+    store.apply([Add(memory=Preference(id="pzzzz2", text="Prefers longer answers."))])
+    talk = make_session([{"role": "user", "content": "The answer is 42. Make the answers longer."}], id="other")
+    store.save_session(talk)
+    store.forget(["pzzzz2"])
+    assert said(store.session("other")) == ["The answer is 42. [forgotten]"]
+
+
 def test_words_given_by_the_caller(store: MemoryStore) -> None:
     forgotten = store.forget([], text="rye bread")
     assert forgotten.ids == () and forgotten.erased == 1

@@ -16,9 +16,20 @@ _NAMED = re.compile(
     rf"\b(?:{'|'.join(month for month in _MONTHS if month != 'May')}|(?-i:May)|{_SHORT}|(?:19|20)\d\d)\b",
     re.I,
 )
-_DATE = re.compile(
-    rf"(?P<on>\bon )?(?:(?:\b\d\d? )?\b(?P<month>{'|'.join(_MONTHS)}) (?:\d\d?, )?)?\b(?P<year>(?:19|20)\d\d)\b"
+_ELSE = re.compile(  # another time is spoken of, too
+    r"\b(?:ago|anniversary|days|weeks|months|years|decades?|(?:a|one) (?:day|week|month|year)"
+    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:last|this|next) (?:spring|summer|autumn|fall|winter|christmas"
+    r"|easter|weekend|may)|today|tonight"
+    r"|(?:day before|day after|the|my|our|from) (?:yesterday|tomorrow|(?:last|this|next) (?:week|month|year))"
+    r"|(?:last|this|next) (?:week|month|year)(?:['’]s| of))\b",
+    re.I,
 )
+_DATE = re.compile(
+    rf"(?P<on>\bon (?:the )?)?(?:(?:\b\d\d?(?:st|nd|rd|th)? (?:of )?)?\b(?P<month>{'|'.join(_MONTHS)}) (?:\d\d?, )?)?"
+    r"\b(?P<year>(?:19|20)\d\d)\b"
+)
+_BEFORE = re.compile(r"\b(?:in|on|since|until|till|from|by|of|during|early|late)\s*$", re.I)
+"""What stands before a year that is one."""
 _DAYS = {"yesterday": (-1,), "tomorrow": (1,), "last week": (-7, -13, -1), "this week": (0, -6, 6),
          "next week": (7, 1, 13)}  # fmt: skip
 
@@ -26,7 +37,8 @@ _DAYS = {"yesterday": (-1,), "tomorrow": (1,), "last week": (-7, -13, -1), "this
 def redated(text: str, said: str, day: date) -> str:
     """A text whose month or year is the one that the sentence behind it means.
 
-    Changed only where it has one date, and the sentence one such expression and no month or year by its name.
+    Changed only where it has one date, of this year, the last or a later one, and the sentence one such expression and
+    no other time.
 
     Args:
         text: of a memory, in English.
@@ -35,9 +47,12 @@ def redated(text: str, said: str, day: date) -> str:
     """
     meant = {match.lower() for match in _RELATIVE.findall(said)}
     dates = list(_DATE.finditer(text))
-    if len(meant) != 1 or len(dates) != 1 or _NAMED.search(said):
+    if len(meant) != 1 or len(dates) != 1 or _NAMED.search(said) or _ELSE.search(said):
         return text
     [expression], [written] = meant, dates
+    long_ago = int(written["year"]) < day.year - 1
+    if long_ago or (written["month"] is None and not _BEFORE.search(text[: written.start()])):
+        return text
     possible = list(_possible(expression, day))
     year, month = possible[0]
     if written["month"] is None or month is None:

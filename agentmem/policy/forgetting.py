@@ -34,18 +34,32 @@ TO_FORGET = re.compile(
     r"(?:want you to )?(?:remember\w*|stor\w*|keep\w*|sav\w*)\b",
     re.I,
 )
+_ASK = (
+    r"^\W*(?:(?:please|pls|kindly|hey|hi|ok|okay|actually|can you|could you|would you|will you|i want you to"
+    r"|i['’]d like you to)\W+)*"
+)
 _FORGET_MINE = re.compile(
-    r"^\W*(?:(?:please|pls|kindly|can you|could you)\W+)*(?:forget|(?:don['’]?t|do not) remember)"
+    rf"{_ASK}(?:forget|(?:don['’]?t|do not) remember)"
     r" (?:that |about |what |the fact that )?(?:i|i['’]m|i['’]ve|my|we|our)\b(?!.*\bforgot\b)",
     re.I,
 )
-_FORGET_IT = re.compile(  # only with "please": "don't remember her name anymore" tells of oneself
-    r"^\W*(?:please|pls)\W+(?:don['’]?t|do not) remember\b.*\b(?:any ?more|any longer)\W*$"
-    r"|^\W*(?:don['’]?t|do not) remember\b.*\b(?:any ?more|any longer)\W+(?:please|pls)\W*$"
-    r"|^\W*(?:(?:please|pls|kindly|can you|could you)\W+)*(?:forget|delete|erase|remove|wipe)\W+(?:all |everything )?"
-    r"(?:(?:what|that)\W+)?(?:you (?:know|remember|saved|stored|have stored|have saved)\b(?! how)"
-    r"|.*\b(?:from|in) your memory(?=\W*$|\W+(?:please|pls|that|about|too|and)\b))",
-    re.I,
+_FORGET_IT = (
+    re.compile(  # of what else only with "please", or as what is known: "don't remember her name" tells of oneself
+        r"^\W*(?:please|pls)\W+(?:don['’]?t|do not) remember (?!to\b|me as\b).*\b(?:any ?more|any longer)"
+        r"(?:\W+(?:thanks|thank you))?\W*$"
+        r"|^\W*(?:don['’]?t|do not) remember (?!how\b|wh\w+\b|to\b|the\b|his\b|her\b|their\b)"
+        r".*\b(?:any ?more|any longer)\W+(?:please|pls)\W*$"
+        rf"|{_ASK}(?:forget|delete|erase|remove|wipe)\W+(?:all\W+|everything\W+)?(?:(?:what|that)\W+)?"
+        r"you(?:['’]ve| have)? (?:know|remember|saved|stored|learned) (?:about|of|on) (?:me|my|us|our)\b"
+        r"(?!.*\b(?:pretend|act|imagine)\b)"
+        rf"|{_ASK}(?:delete|erase|remove|wipe)\W+what you(?:['’]ve| have)? (?:know|remember|saved|stored) about"
+        r" \w+(?: \w+){0,2}\W*$"
+        rf"|{_ASK}(?:forget|delete|erase|remove|wipe)\W+"
+        r"(?!(?:nothing|things|something|stuff|data|facts?|people|it|that|this|the previous)\b)"
+        r"(?:(?!\b(?:keep|save|store|put|but|stores?|keeps?|instead)\b)[^,;:])*\bfrom your memory"
+        r"(?=\W*$|\W+(?:please|pls|now|thanks|that (?!was\b|were\b|is\b|are\b)|about|too)\b)",
+        re.I,
+    )
 )
 _KEEP = re.compile(
     r"\b(?:don['’]?t|do not|never|not to|n['’]t|must not|should not|without)\W+(?:ever\W+|you\W+|dare\W+)*"
@@ -54,9 +68,11 @@ _KEEP = re.compile(
 )
 _TOLD_OF = re.compile(r"\b(?:did|do|does|had|has|have) (?:i|you|we|they|he|she)(?: \w+)? forg[eo]t", re.I)
 """Speaks of forgetting and asks for none: "did you forget what I asked?" """
-_EVERYTHING = re.compile(
+_EVERYTHING = re.compile(  # about the user: "everything you know about drums" is about drums
     r"\b(?:forget|delete|erase|remove|wipe)\W+(?:(?:absolutely\W+)?everything|all)\b"
-    r"(?:.*\b(?:about me|you know|you remember|memor(?:y|ies)|stored|saved)\b|\W*$)",
+    r"(?:.*\babout me\b"
+    r"|(?=.*\b(?:you know|you remember|memor(?:y|ies)|stored|saved)\b)"
+    r"(?!.*\b(?:about|of|on|in the|from the|and|is|to be|off)\b).*$|\W*$)",
     re.I,
 )
 _JUST = re.compile(

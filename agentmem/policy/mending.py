@@ -25,11 +25,18 @@ SAME = 0.8
 """Share of the shorter text's words that two texts have in common from which on they say the same."""
 
 
-_ANOTHER = re.compile(
-    r"(?:(?:and|but|so|because|since|as)\W+)?(?:he|she)(?:['’]?s|['’]d|['’]ll)?\b(?!.*\b(?:i|me|my|we|us|our)\b)", re.I
-)
-"""A part of a sentence that tells of somebody else alone."""
+_ANOTHER = re.compile(r"(?:(?:and|but|so|because|since|as)\W+)?(?:he|she)(?:['’]?s|['’]d|['’]ll)?\b", re.I)
+_SELF = re.compile(r"\b(?:i|im|ive|me|my|mine|myself|we|us|our|ours|same here)\b", re.I)
+_REPORT = re.compile(
+    r"\b(?:said|says?|told|thinks?|thought|diagnos\w*|confirm\w*|suspect\w*|believes?|prescri\w*|recommend\w*|suggest\w*"
+    r"|found|put)\b", re.I
+)  # fmt: skip
+"""What a doctor says, of the user."""
+_STATE = re.compile(r"(?:now|been|engaged|divorced|single|alone|can['’]?t|\w+ing)\b", re.I)
+"""How a part without a subject begins that is the user's: "he moved out, been living alone since"."""
 _SUBJECT = re.compile(r"(?:(?:and|but|so|because|since|as)\W+)?(?:i|we|he|she|it|they|you|my|our|there)\b", re.I)
+_ALSO = content("so do too also as well same here like am")
+""" "so do I", "me too", "like me": said of both."""
 _OF_USER = re.compile(
     r"(?:is|was|has(?! (?:an?|the|two|three)\b)|had|does|doesn['’]t|did|can|can['’]t|cannot|likes?|dislikes|loves|hates"
     r"|prefers|wants|needs|works|lives|takes|eats|drinks|plays|runs|goes|drives|uses|gets|avoids|speaks|studies|reads)\b"
@@ -92,12 +99,18 @@ def _of_another(edit: Edit, sentence: str) -> bool:
     own = content(edit.text) if edit.text else set[str]()
     if edit.kind == "instruction" or not own or not _OF_USER.match(edit.text[:1].lower() + edit.text[1:]):
         return False
-    most, of_whom, subject = 0, "", ""
+    if _REPORT.search(sentence):
+        return False
+    found, subject = [(0, False)], ""
     for part in (sentence[span.start : span.end] for span in parts(sentence, least=1)):
-        subject = part if _SUBJECT.match(part) else subject
-        if (shared := len(own & content(part))) > most:
-            most, of_whom = shared, subject
-    return _ANOTHER.match(of_whom) is not None
+        if _SELF.search(part) and not content(_SELF.sub("", part)) - _ALSO:
+            return False
+        has_own = _SUBJECT.match(part)
+        subject = part if has_own else subject
+        of_another = _ANOTHER.match(subject) and not _SELF.search(part) and (has_own or not _STATE.match(part))
+        found.append((len(own & content(part)), bool(of_another)))
+    most = max(shared for shared, _ in found)
+    return most > 0 and all(of_another for shared, of_another in found if shared == most)
 
 
 def _only_asks(sentence: str) -> bool:

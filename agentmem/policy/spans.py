@@ -59,7 +59,8 @@ _PLAY = re.compile(
     re.I,
 )
 _QUIZ = re.compile(  # a question of a test, pasted: its statements are the test's
-    r"^\W*(?:select|choose|tick|mark|circle) (?:one|all|the (?:correct|right|best)\b)[^.?!\n]*:?\s*$"
+    r"^\W*(?:select|choose|tick|mark|circle) (?:one|all that apply|the (?:correct|right|best)"
+    r" (?:answer|option|statement)s?)(?: or more)?\W*$"
     r"|^\s*(?:\w[.)]\s*)?true\s*\n\s*(?:\w[.)]\s*)?false\s*$|\b(?:which|what) of the following\b",
     re.I | re.M,
 )
@@ -68,7 +69,13 @@ _ABBREVIATION = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|approx|no|Jr|Sr|a\.m|p\.m|[A-Z])|^\s*\d{1,2})\.$", re.I
 )
 _SUBJECT = r"(?:i|i['’](?:m|ve|d|ll)|im|ive|my|we|we['’](?:re|ve|d)|our)\b"
-_SELF = re.compile(rf"\b(?:{_SUBJECT}|me\b|mine\b|us\b)", re.I)
+_SELF = re.compile(
+    rf"\b(?:{_SUBJECT}|me\b|mine\b|us\b)|\bhere[.!]"
+    r"|(?:^|[.!?]\s+)(?:please|pls|from now on|always|never|forget|delete|erase|remember|got|allergic|vegan"
+    r"|vegetarian|no)\b",
+    re.I | re.M,
+)
+"""Somebody speaks of oneself, or asks for something."""
 _CLAUSE = re.compile(
     rf"(?:\s*[,;:]|\s+[-–—]+|\s*—)\s*(?:(?:and|but|so|because|since|as|plus|though|although|which is (?:great|why"
     rf"|fine) because)\s+)?(?={_SUBJECT})"

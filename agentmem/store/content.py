@@ -27,13 +27,19 @@ class Content:
     """What the memories said, now and earlier, and what the caller asked to erase: every telling word counts."""
     quotes: tuple[str, ...] = ()
     """The user's words behind them; they speak of other things too, so only most of their words together count."""
+    requests: tuple[str, ...] = ()
+    """Requests to forget that no memory answers to: what they name, without the words of asking, counts as a text, also
+    one short word ("drums") unless it is common."""
     telling: frozenset[str] = field(init=False)
     _sources: tuple[frozenset[str], ...] = field(init=False)
     _forms: dict[str, list[str]] = field(init=False)
 
     def __post_init__(self) -> None:
-        telling = frozenset(word for text in self.texts for word in telling_words(text))
-        sources = {frozenset(plain_words(text)) for text in (*self.texts, *self.quotes)}
+        named = {word for text in self.requests for word in telling_words(text)} - _ASKING
+        telling = frozenset(named.union(*map(telling_words, self.texts)))
+        sources = {frozenset(plain_words(text)) for text in (*self.texts, *self.quotes, *self.requests)}
+        asked = (plain_words(text) - _ASKING for text in self.requests)
+        sources |= {frozenset(words) for words in asked if len(words) > 1 or not any(map(_is_common, words))}
         forms: dict[str, list[str]] = {}
         for word in telling:
             forms.setdefault(word[:5], []).append(word)
@@ -138,10 +144,18 @@ _SMALL = frozenset(  # too small to say anything
     would there their them then than some your yours about into over also just like likes want wants prefer prefers
     user could should does doing being more most such only very much each other which while where because these
     those after before between under both here having must shall upon please forget forgot remember remembered know
-    anymore any longer delete erase remove wipe anything everything thing stuff
     think said say ask add put cut try eat buy run fly sit end tell told mention mentioned really always never i'm
     i've i'd i'll you're you've it's don't can't won't that's let's didn't doesn't isn't aren't wasn't couldn't
     wouldn't shouldn't
+    """.split()  # noqa: SIM905
+)
+
+
+_ASKING = frozenset(  # what a request to forget is worded with
+    """
+    anymore any longer delete deleted deleting erase erased remove removed wipe wiped scrap scrapped strike unlearn
+    forgetting forgotten remembering memory save saved saving store stored storing keep kept keeping stop stopped learn
+    learned note noted knew known anything everything something thing stuff
     """.split()  # noqa: SIM905
 )
 

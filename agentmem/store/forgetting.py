@@ -58,13 +58,14 @@ def plan(ops: Sequence[Forget], pages: Pages, records: Iterable[Record], text: s
             elif isinstance(op, Close) and op.id in ids and op.evidence is not None:
                 closings.append(op.evidence)
     requests = tuple(op.evidence for op in ops if op.evidence is not None)
-    asked = [op.evidence.quote for op in ops if op.id is None and op.evidence is not None]
+    asked = tuple(op.evidence.quote for op in ops if op.id is None and op.evidence is not None)
     quotes = tuple(dict.fromkeys([*(item for memory in versions for item in memory.evidence), *closings]))
-    texts = [*(memory.text for memory in versions), *([text] if text else []), *asked]
+    texts = [*(memory.text for memory in versions), *([text] if text else [])]
     wholes = [full_text(memory) for memory in versions]  # a condition alone says nothing of the user
     # what a request says is mostly what it is about: also where the memory it was taken to mean is another one
-    said = [*wholes, *(item.quote for item in quotes), *(item.quote for item in requests)]
-    content = Content(tuple(dict.fromkeys(texts)), tuple(dict.fromkeys(said)))
+    heard = (item.quote for item in requests if item.quote not in asked)
+    said = [*wholes, *(item.quote for item in quotes), *heard]
+    content = Content(tuple(dict.fromkeys(texts)), tuple(dict.fromkeys(said)), asked)
     repeated = {memory.id for memory in known if content.makes_up(memory.text)}
     if repeated - ids:
         more = [Forget(id=id) for id in sorted(repeated - ids)]

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from agentmem.errors import ConfigError, TrainingDataError, boundary
+from agentmem.models.adapted import base_path
+from agentmem.models.likelihood import load_causal
 from agentmem.models.sampling import prompt_ids
 from agentmem.train.histories import PairExample
 from agentmem.train.recipes import DPORecipe
-from agentmem.train.supervised import adapted, arguments, beginning, fitting, loaded, lora, run_trainer, stop_of
+from agentmem.train.supervised import adapted, arguments, beginning, fitting, lora, run_trainer, stop_of
 
 if TYPE_CHECKING:
     from trl.trainer.dpo_trainer import DPOTrainer
@@ -71,7 +73,7 @@ def dpo(pairs: Sequence[PairExample], out: Path, recipe: DPORecipe = DPORecipe()
     if not any(one.split == "train" for one in pairs):
         raise TrainingDataError('no pair of the split "train": preferences are learned from lines of the type pair')
     start, actions = beginning(recipe)
-    model, tokenizer = loaded(recipe)
+    model, tokenizer = load_causal(base_path(recipe.base), device=recipe.device, dtype=recipe.dtype)
     stop = stop_of(model, tokenizer)
     kept, left_out = fitting(pairs, lambda one: compared(one, tokenizer, stop), recipe.max_tokens)
     if not kept["train"]:

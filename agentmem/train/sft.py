@@ -18,6 +18,8 @@ from torch.utils.data import Sampler
 
 from agentmem.errors import ConfigError, TrainingDataError, boundary
 from agentmem.memory import Evidence, Fact, Kind, Memory, Preference, StandingInstruction, new_id
+from agentmem.models.adapted import base_path
+from agentmem.models.likelihood import load_causal
 from agentmem.models.sampling import prompt_ids
 from agentmem.policy import Observation
 from agentmem.policy.actions import EDITS, Actions
@@ -29,7 +31,7 @@ from agentmem.session import Session
 from agentmem.train.histories import EditExample
 from agentmem.train.recipes import SFTRecipe
 from agentmem.train.splits import split_users
-from agentmem.train.supervised import adapted, arguments, beginning, fitting, loaded, lora, run_trainer, stop_of
+from agentmem.train.supervised import adapted, arguments, beginning, fitting, lora, run_trainer, stop_of
 
 _KINDS: dict[str, Kind] = {"p": "preference", "i": "instruction", "f": "fact"}
 _BEFORE = Evidence(quote="said before", session="before", turn=0)
@@ -171,7 +173,9 @@ def sft(examples: Sequence[EditExample], out: Path, recipe: SFTRecipe = SFTRecip
         ConfigError: a setting cannot work, or `out` holds another run.
         ModelError: the training failed.
     """
-    model, tokenizer = loaded(recipe)
+    model, tokenizer = load_causal(base_path(recipe.base), device=recipe.device, dtype=recipe.dtype)
+    if recipe.dtype == "bfloat16" and str(model.device) == "cpu":
+        model.set_attn_implementation("eager")  # torch's fused attention takes 2.5 times as long there
     stop = stop_of(model, tokenizer)
     start, actions = beginning(recipe)
     marker = None if actions.marks is None else shipped_marker(actions.marks)

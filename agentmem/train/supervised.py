@@ -14,8 +14,6 @@ from typing import Any, Protocol, TypeVar
 from transformers.trainer_callback import TrainerCallback
 
 from agentmem.errors import ConfigError, ModelError, boundary
-from agentmem.models.adapted import base_path
-from agentmem.models.likelihood import load_causal
 from agentmem.models.lora import adapter_config, adapter_folder
 from agentmem.models.sampling import stop_ids
 from agentmem.policy.actions import EDITS, Actions, actions_of, get_actions, keep_actions
@@ -95,14 +93,6 @@ def beginning(recipe: SFTRecipe | DPORecipe) -> tuple[Path | None, Actions]:
     if "marks" in recipe.model_fields_set and recipe.marks != actions.marks:
         raise ConfigError(f"marks {recipe.marks}: the adapter {recipe.start} was trained with marks {actions.marks}")
     return start, actions
-
-
-def loaded(recipe: SFTRecipe | DPORecipe) -> tuple[Any, Any]:
-    """The base and its tokenizer. Raises ModelError."""
-    model, tokenizer = load_causal(base_path(recipe.base), device=recipe.device, dtype=recipe.dtype)
-    if recipe.dtype == "bfloat16" and str(model.device) == "cpu":
-        model.set_attn_implementation("eager")  # torch's fused attention takes 2.5 times as long there
-    return model, tokenizer
 
 
 def adapted(model: Any, start: Path | None) -> Any:
