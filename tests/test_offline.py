@@ -265,6 +265,7 @@ def test_no_request_to_forget_without_a_judge(said):
 def test_everything_about_one_thing_is_not_everything():
     judge, texts = SureJudge(1.0, 0.0), {"f1": "Lives in Rome.", "f2": "Keeps bees."}
     assert meant("Forget everything you know about me.", texts, FakeEmbedder(), judge) == ["f1", "f2"]
+    assert meant("Please erase all that you have stored on me.", texts, FakeEmbedder(), judge) == ["f1", "f2"]
     assert meant("Forget everything you know about bees.", texts, FakeEmbedder(), judge) == ["f2"]
 
 

@@ -72,7 +72,7 @@ _EVERYTHING = re.compile(  # about the user: "everything you know about drums" i
     r"\b(?:forget|delete|erase|remove|wipe)\W+(?:(?:absolutely\W+)?everything|all)\b"
     r"(?:.*\babout me\b"
     r"|(?=.*\b(?:you know|you remember|memor(?:y|ies)|stored|saved)\b)"
-    r"(?!.*\b(?:about|of|on|in the|from the|and|is|to be|off)\b).*$|\W*$)",
+    r"(?!.*\b(?:(?:about|of|on)\b(?! (?:me|us)\b)|in the\b|from the\b|and\b|is\b|to be\b|off\b)).*$|\W*$)",
     re.I,
 )
 _JUST = re.compile(
