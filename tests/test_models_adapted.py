@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 from collections import Counter
@@ -19,7 +20,17 @@ from agentmem.errors import ConfigError, ModelError
 from agentmem.models.adapted import AdaptedModel, CausalWriter, base_path
 from agentmem.models.likelihood import fast_dtype, load_causal
 from agentmem.models.lora import adapter_folder, merge, read_adapter
-from agentmem.models.sampling import Constraint, answer_text, constraint, prompt_ids, sample, stop_ids
+from agentmem.models.sampling import (
+    Answer,
+    Chances,
+    Constraint,
+    answer_text,
+    constraint,
+    line_chances,
+    prompt_ids,
+    sample,
+    stop_ids,
+)
 from agentmem.models.weights import cached
 from agentmem.policy.edits import format_edits, grammar, parse_edits
 from agentmem.train.adapters import Adapted
@@ -115,6 +126,31 @@ def test_the_mode_of_the_model_is_put_back_and_dropout_is_off(base: Path) -> Non
     model.train()
     assert sample(model, PROMPTS, stops=[2], max_tokens=8) == expected
     assert model.training
+
+
+def test_how_likely_each_token_was_is_what_a_plain_pass_says(loaded: tuple[Any, Any]) -> None:
+    model, tokenizer = loaded
+    chances = Chances()
+    written = sample(model, PROMPTS, stops=stop_ids(model, tokenizer), max_tokens=6, processors=[chances])
+    for place, (prompt, new) in enumerate(zip(PROMPTS, written, strict=True)):
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([prompt + new])).logits[0, len(prompt) - 1 : -1]
+        plain = logits.float().log_softmax(-1)[range(len(new)), new].tolist()
+        assert chances.row(place)[: len(new) - 1] == pytest.approx(plain[:-1], abs=1e-3)
+
+
+def test_how_sure_a_line_is_leaves_its_quotes_out() -> None:
+    pieces = ["+ fact:", " Skis", ".", " |", ' "I ski"', "\n", "- f1", " |", ' "gone"', "<end>"]
+    logps = [math.log(one) for one in (0.5, 0.5, 1.0, 0.1, 0.1, 0.1, 0.25, 0.1, 0.1)]  # the last one is not known
+    assert line_chances(pieces, logps) == pytest.approx([0.25 ** (1 / 3), 0.25])
+    assert line_chances(["=", "<end>"], [math.log(0.5)]) == [0.5]
+    assert line_chances([], []) == [1.0]
+
+
+def test_an_answer_says_how_sure_it_is(loaded: tuple[Any, Any]) -> None:
+    model, tokenizer = loaded
+    answers = CausalWriter(model, tokenizer, max_tokens=6).write(asked("one", "two three"), [(), ()])
+    assert all(isinstance(one, Answer) and all(0 < chance <= 1 for chance in one.sure) for one in answers)
 
 
 def test_an_answer_that_was_cut_loses_its_last_line(loaded: tuple[Any, Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from agentmem.memory import Add, Evidence, Fact
 from agentmem.models.embed import get_embedder
 from agentmem.models.judges import Sight, shipped_tagger
+from agentmem.models.sampling import Answer
 from agentmem.models.weights import cached
 from agentmem.policy import Observation, TrainedPolicy, marks
 from agentmem.policy.actions import EditLines, actions_of, get_actions, keep_actions
@@ -291,6 +292,18 @@ def test_a_task_does_not_become_a_memory_where_a_model_worded_it_wrongly() -> No
     assert task.edits == ()
     [told] = policy_of(writer, Liking()).propose([seen("List ten teas, I love them black.")])
     assert [edit.text for edit in told.edits] == ["List ten teas, I love them black."]
+
+
+def test_words_that_the_model_is_not_sure_of_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    class Unsure(Echo):
+        def write(self, prompts: Any, aliases: Any, /) -> list[str]:
+            two = '+ fact: Loves tea. | "I love tea"\n+ fact: Loves rain. | "rain"'
+            return [Answer(two, sure) for _, sure in zip(super().write(prompts, aliases), [(0.6, 0.4)], strict=True)]
+
+    with caplog.at_level("INFO", logger="agentmem"):
+        [proposal] = policy_of(Unsure(), Liking()).propose([seen("I love tea and rain.")])
+    assert [edit.text for edit in proposal.edits] == ["Loves tea."]
+    assert "is worded unsurely: Loves rain." in caplog.text
 
 
 def test_a_month_that_was_not_meant_is_mended() -> None:

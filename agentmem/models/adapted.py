@@ -15,7 +15,17 @@ from agentmem.models import weights
 from agentmem.models.likelihood import fast_dtype, load_causal
 from agentmem.models.local import check_file
 from agentmem.models.lora import adapter_config, adapter_folder, merge, read_adapter, weight_files
-from agentmem.models.sampling import Processor, answer_text, constraint, prompt_ids, sample, stop_ids
+from agentmem.models.sampling import (
+    Answer,
+    Chances,
+    Processor,
+    answer_text,
+    constraint,
+    line_chances,
+    prompt_ids,
+    sample,
+    stop_ids,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -58,17 +68,19 @@ class CausalWriter:
         self._max_tokens, self._batch_tokens = max_tokens, batch_tokens
 
     def write(self, prompts: Sequence[Sequence[Mapping[str, str]]], aliases: Sequence[Sequence[str]], /) -> list[str]:
-        """One answer a prompt, greedily. Raises ModelError, also for a prompt longer than the context."""
+        """One `Answer` a prompt, greedily. Raises ModelError, also for a prompt longer than the context."""
         ids = [prompt_ids(self.tokenizer, messages) for messages in prompts]
         answers = [""] * len(ids)
         for batch in self._batches([len(one) for one in ids]):
+            chances = Chances()
             written = self.sample(
                 [ids[place] for place in batch],
                 max_tokens=self._max_tokens,
-                processors=self.processors([aliases[place] for place in batch]),
+                processors=[chances, *self.processors([aliases[place] for place in batch])],
             )
-            for place, new in zip(batch, written, strict=True):
-                answers[place] = answer_text(self.tokenizer, new, self.stops)
+            for row, (place, new) in enumerate(zip(batch, written, strict=True)):
+                sure = line_chances([self.tokenizer.decode([token]) for token in new], chances.row(row))
+                answers[place] = Answer(answer_text(self.tokenizer, new, self.stops), sure)
                 if not new or new[-1] not in self.stops:
                     _log.info("an answer was cut after %d tokens; its last line is left out", len(new))
         return answers

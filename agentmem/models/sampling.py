@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,56 @@ Processor = Callable[["Tensor", "Tensor"], "Tensor"]
 
 RowProcessor = Callable[[Sequence[int]], Processor]
 """Of the places of some prompts: the Processor of a batch of them. A stateful Processor serves one batch."""
+
+
+class Answer(str):
+    """What a model wrote, and how sure it was of its words."""
+
+    sure: tuple[float, ...]
+    """Of each line the geometric mean of the probabilities of its tokens, up to the quotes, which are only copied."""
+
+    def __new__(cls, text: str, sure: Sequence[float] = ()) -> Answer:
+        found = super().__new__(cls, text)
+        found.sure = tuple(sure)
+        return found
+
+
+def line_chances(pieces: Sequence[str], logps: Sequence[float]) -> list[float]:
+    """How sure a model was of each line, see `Answer.sure`.
+
+    Args:
+        pieces: the text of each new token; a quote begins with "|".
+        logps: its log-probability; that of the last may be missing.
+    """
+    found: list[list[float]] = [[]]
+    quoting = False
+    for piece, logp in zip(pieces, logps, strict=False):
+        quoting = quoting or "|" in piece
+        if not quoting:
+            found[-1].append(logp)
+        if "\n" in piece:
+            found.append([])
+            quoting = False
+    return [math.exp(sum(own) / len(own)) if own else 1.0 for own in found]
+
+
+class Chances:
+    """A Processor for one call of `sample` that changes nothing and keeps the log-probability of each token that is
+    taken, but for the last one."""
+
+    def __init__(self) -> None:
+        self._before_BV: Tensor | None = None
+        self._taken_TB: list[Tensor] = []
+
+    def __call__(self, ids_BL: Tensor, scores_BV: Tensor) -> Tensor:
+        if self._before_BV is not None:
+            self._taken_TB.append(self._before_BV.gather(1, ids_BL[:, -1:])[:, 0])
+        self._before_BV = scores_BV.log_softmax(-1)
+        return scores_BV
+
+    def row(self, place: int) -> list[float]:
+        """Of the prompt at this place, also for padding after its end."""
+        return [float(one_B[place]) for one_B in self._taken_TB]
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
