@@ -294,16 +294,24 @@ def test_a_task_does_not_become_a_memory_where_a_model_worded_it_wrongly() -> No
     assert [edit.text for edit in told.edits] == ["List ten teas, I love them black."]
 
 
-def test_words_that_the_model_is_not_sure_of_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("answer", "sure", "edits"),
+    [
+        ("+ fact: Has tea with love.", 0.7, ["Has tea with love."]),
+        ("+ fact: Has tea with love.", 0.6, ["Loves tea."]),  # the user's own words
+        ("~ f1: Has tea with love.", 0.6, ["Loves tea."]),
+        ("+ preference?: Prefers tea with love.", 0.6, ["Prefers tea with love."]),
+        ("+ preference?: Prefers tea with love.", 0.4, []),
+        ("- f1", 0.4, [""]),
+    ],
+)
+def test_what_the_model_is_not_sure_of(answer: str, sure: float, edits: list[str]) -> None:
     class Unsure(Echo):
         def write(self, prompts: Any, aliases: Any, /) -> list[str]:
-            two = '+ fact: Loves tea. | "I love tea"\n+ fact: Loves rain. | "rain"'
-            return [Answer(two, sure) for _, sure in zip(super().write(prompts, aliases), [(0.6, 0.4)], strict=True)]
+            return [Answer(f'{answer} | "I love tea"', [sure]) for _ in super().write(prompts, aliases)]
 
-    with caplog.at_level("INFO", logger="agentmem"):
-        [proposal] = policy_of(Unsure(), Liking()).propose([seen("I love tea and rain.")])
-    assert [edit.text for edit in proposal.edits] == ["Loves tea."]
-    assert "is worded unsurely: Loves rain." in caplog.text
+    [proposal] = policy_of(Unsure(), Liking()).propose([seen("I love tea.", known=["Loves coffee."])])
+    assert [edit.text for edit in proposal.edits] == edits
 
 
 def test_a_month_that_was_not_meant_is_mended() -> None:

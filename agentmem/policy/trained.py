@@ -17,10 +17,6 @@ from agentmem.policy.pieces import joined, pieces
 CHUNK_TOKENS = 1000
 """New messages of one prompt: a small model reads a short text better, and memory and answer need their place too."""
 
-WORDED_AT = 0.5
-"""How sure the model must be of the words of an edit (geometric mean of the probabilities of its tokens). Given the
-right marks, of 281 edits of watched sentences it leaves out 21, of which 4 were right (LOG.md, 2026-11-27)."""
-
 _log = logging.getLogger("agentmem")
 
 
@@ -120,14 +116,14 @@ class TrainedPolicy:
         return Question(place, seen, *self.actions.prompt(seen))
 
     def read(self, question: Question, answer: str, /) -> Proposal:
-        """An answer as edits. What a marked sentence does not say is mended or dropped, what the model is unsure of is
-        dropped, and both are logged."""
+        """An answer as edits. Of a marked sentence, what it does not say or the model is unsure of is mended or
+        dropped, and logged."""
         found = self.actions.read(answer, question.seen, question.aliases)
         mark = question.seen.mark
         if mark is None:
             return found
         sure = answer.sure if isinstance(answer, Answer) and len(answer.sure) >= len(found.edits) else ()
-        own = [(None, f"is worded unsurely: {edit.text}") if chance < WORDED_AT else mended(edit, question.seen, mark)
+        own = [mended(edit, question.seen, mark, chance)
                for edit, chance in zip(found.edits, sure or [1.0] * len(found.edits), strict=False)]  # fmt: skip
         for _, problem in own:
             if problem:
