@@ -262,10 +262,30 @@ def test_no_request_to_forget_without_a_judge(said):
     assert not asks_to_forget(said, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ("Oublie ma grossesse s'il te plaît.", True),
+        ("lösch bitte mal das mit dem alkohol", True),
+        ("cancella per favore la cosa del litio", True),
+        ("iflas konusunu sil oradan", True),
+        ("забудь про мой диабет", True),
+        ("N'oublie pas ma grossesse.", False),
+        ("Vergiss bitte nicht, dass ich vegan bin.", False),
+        ("não esqueça que sou vegano", False),
+        ("не забудь про мой диабет", False),
+        ("I moved to Rome.", False),
+    ],
+)
+def test_a_request_in_another_language_is_heard_where_a_reader_hears_it(said: str, heard: bool) -> None:
+    assert asks_to_forget(said, 0.4) == heard and not asks_to_forget(said, 0.2)
+
+
 def test_everything_about_one_thing_is_not_everything():
     judge, texts = SureJudge(1.0, 0.0), {"f1": "Lives in Rome.", "f2": "Keeps bees."}
     assert meant("Forget everything you know about me.", texts, FakeEmbedder(), judge) == ["f1", "f2"]
     assert meant("Please erase all that you have stored on me.", texts, FakeEmbedder(), judge) == ["f1", "f2"]
+    assert meant("Oublie les bees, s'il te plaît.", texts, FakeEmbedder(), SureJudge(0.0, 1.0)) == ["f2"]  # not all
     assert meant("Forget everything you know about bees.", texts, FakeEmbedder(), judge) == ["f2"]
 
 

@@ -22,6 +22,8 @@ PERHAPS = 0.2
 JUDGED, NEARNESS, NEAR = 0.6, 8.0, 0.35
 """Weights of the judge's odds and of the cosine (beyond NEAR) in that probability."""
 
+LONG = 4
+"""Letters of a word that can tell what a request in another language is about."""
 SPEAKS_OF = 0.35
 """Cosine from which on a request that shares a word with a sentence of the conversation means it."""
 
@@ -66,6 +68,22 @@ _KEEP = re.compile(
     r"(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|get rid)",
     re.I,
 )
+_ABROAD = re.compile(  # in other languages; a reader decides, too
+    r"\b(?:lösch|loesch|vergiss|vergesst|vergessen|entfern|rausnehm|streich|merk\w* dir (?:\w+ )*nicht"
+    r"|nicht gespeichert|nicht speicher|effac|oubli|supprim|enlev|borr[aeé]|olv[ií]d|elimin(?:a|e|ar)\b"
+    r"|cancell(?:a|i|are)\b|dimentic|scorda|togli\b|apag|esque[cç]|exclu(?:a|i|ir)\b|vergeet|vergeten|verwijder"
+    r"|schrap|wis\b|haal\b.*\buit\b|niet (?:\w+ )?herinner|usu[nń]|zapomn|skasuj|wymaż|sil\b|siler|silin|unut"
+    r"|șterge|sterge|uit[aă]\b|hapus|lupakan|jangan disimpan|забудь|удали|сотри|убери|glöm|radera|ta bort|slett?\b"
+    r"|glem)|हटा|मिटा|भूल|忘|删除|刪除|消して|삭제|잊",
+    re.I,
+)
+_KEEP_ABROAD = re.compile(
+    r"\b(?:vergiss|vergesst) (?:\w+ )?n(?:ie|icht)\b|\bn['’]oubli|\bno (?:te |lo )?olv[ií]d"
+    r"|\bnon (?:ti )?(?:dimentic|scord)|\bn[ãa]o (?:se |te )?esque[cç]|\bvergeet (?:\w+ )?niet\b|\bnie zapomn"
+    r"|\bunutma|\bне забы|\bне забудь|\bnu uita\b|\b(?:glöm|glem) (?:inte|ikke)\b|\bjangan (?:lupa|hapus)",
+    re.I,
+)
+"""Asks not to forget."""
 _TOLD_OF = re.compile(r"\b(?:did|do|does|had|has|have) (?:i|you|we|they|he|she)(?: \w+)? forg[eo]t", re.I)
 """Speaks of forgetting and asks for none: "did you forget what I asked?" """
 _EVERYTHING = re.compile(  # about the user: "everything you know about drums" is about drums
@@ -103,6 +121,8 @@ def worded_as_request(quote: str) -> bool:
     """Whether a sentence has the words of a request to forget; not all that have them are one."""
     if _KEEP.search(quote) or _TOLD_OF.search(quote):  # "don't forget …" asks for the very opposite
         return False
+    if _ABROAD.search(quote) and not _KEEP_ABROAD.search(quote):
+        return True
     return bool(_FORGET_MINE.search(quote) or (TO_FORGET.search(quote) and _REQUEST.search(quote)))
 
 
@@ -138,6 +158,9 @@ def meant(request: str, texts: Mapping[str, str], embedder: Embedder, judge: Jud
     odds = np.log(chances[:, FORGETTING.index("forget")] + 1e-6) - np.log(chances[:, FORGETTING.index("keep")] + 1e-6)
     near = embedder.encode(list(texts.values())) @ embedder.encode([what(request)])[0]
     chance_N = 1 / (1 + np.exp(-(JUDGED * odds + NEARNESS * (near - NEAR))))
+    if not TO_FORGET.search(request):  # neither the judge nor the embedder learned other languages well
+        likeliest = [list(texts)[int(chance_N.argmax())]] if chance_N.max() >= PERHAPS else []
+        return _sharing(request, texts) or likeliest
     found = [alias for alias, chance in zip(texts, chance_N, strict=True) if chance >= MEANT]
     if not found and chance_N.max() >= PERHAPS:
         found = [list(texts)[int(chance_N.argmax())]]
@@ -147,6 +170,14 @@ def meant(request: str, texts: Mapping[str, str], embedder: Embedder, judge: Jud
                    if own & content(text)]  # fmt: skip
         found = [max(sharing)[1]] if sharing else []
     return found
+
+
+def _sharing(request: str, texts: Mapping[str, str]) -> list[str]:
+    """Aliases of the memories that share the most longer words with the request, if any does."""
+    own = {stem for stem in content(request) if len(stem) >= LONG}
+    shared = {alias: len(own & content(text)) for alias, text in texts.items()}
+    most = max(shared.values())
+    return [alias for alias, many in shared.items() if most and many == most]
 
 
 def speaks_of(request: str, said: str, turns: int, cosine: float) -> bool:
