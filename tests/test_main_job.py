@@ -44,7 +44,7 @@ def test_the_default_model_follows_what_the_offline_policy_remembered(tmp_path: 
         assert "Is vegetarian." in texts
         assert "Moved to Porto last week!" in texts and "Lives in Lyon." not in texts
         assert not any("fado" in text for text in texts)  # the sister's taste
-        reply = agent.respond(GUESTS)
+        reply = agent.respond(DINNER)
         assert re.search("vegetarian|tofu|vegetable", reply.text, re.IGNORECASE)
         assert not MEAT.search(reply.text)
         known = {memory.id: memory.text for memory in agent.memories()}
