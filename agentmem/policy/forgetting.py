@@ -12,6 +12,7 @@ from agentmem.models.embed import Embedder
 from agentmem.models.judges import FORGETTING, Judge
 from agentmem.policy.edits import Edit
 from agentmem.relation import stem
+from agentmem.store.common import COMMON
 
 FORGET_AT = 0.3
 """A request to forget is heard at a lower probability: to keep what somebody wants gone is the worse mistake."""
@@ -45,24 +46,23 @@ _FORGET_MINE = re.compile(
     r" (?:that |about |what |the fact that )?(?:i|i['’]m|i['’]ve|my|we|our)\b(?!.*\bforgot\b)",
     re.I,
 )
-_FORGET_IT = (
-    re.compile(  # of what else only with "please", or as what is known: "don't remember her name" tells of oneself
-        r"^\W*(?:please|pls)\W+(?:don['’]?t|do not) remember (?!to\b|me as\b).*\b(?:any ?more|any longer)"
-        r"(?:\W+(?:thanks|thank you))?\W*$"
-        r"|^\W*(?:don['’]?t|do not) remember (?!how\b|wh\w+\b|to\b|the\b|his\b|her\b|their\b)"
-        r".*\b(?:any ?more|any longer)\W+(?:please|pls)\W*$"
-        rf"|{_ASK}(?:forget|delete|erase|remove|wipe)\W+(?:all\W+|everything\W+)?(?:(?:what|that)\W+)?"
-        r"you(?:['’]ve| have)? (?:know|remember|saved|stored|learned) (?:about|of|on) (?:me|my|us|our)\b"
-        r"(?!.*\b(?:pretend|act|imagine)\b)"
-        rf"|{_ASK}(?:delete|erase|remove|wipe)\W+what you(?:['’]ve| have)? (?:know|remember|saved|stored) about"
-        r" \w+(?: \w+){0,2}\W*$"
-        rf"|{_ASK}(?:forget|delete|erase|remove|wipe)\W+"
-        r"(?!(?:nothing|things|something|stuff|data|facts?|people|it|that|this|the previous)\b)"
-        r"(?:(?!\b(?:keep|save|store|put|but|stores?|keeps?|instead)\b)[^,;:])*\bfrom your memory"
-        r"(?=\W*$|\W+(?:please|pls|now|thanks|that (?!was\b|were\b|is\b|are\b)|about|too)\b)",
-        re.I,
-    )
+_FORGET_IT = re.compile(
+    r"^\W*(?:please|pls)\W+(?:don['’]?t|do not) remember (?!to\b|me as\b).*\b(?:any ?more|any longer)"
+    r"(?:\W+(?:thanks|thank you))?\W*$"
+    r"|^\W*(?:don['’]?t|do not) remember (?!how\b|wh\w+\b|to\b|the\b|his\b|her\b|their\b)"
+    r".*\b(?:any ?more|any longer)\W+(?:please|pls)\W*$"
+    rf"|{_ASK}(?:forget|delete|erase|remove|wipe)\W+(?:all\W+|everything\W+)?(?:(?:what|that)\W+)?"
+    r"you(?:['’]ve| have)? (?:know|remember|saved|stored|learned) (?:about|of|on) (?:me|my|us|our)\b"
+    r"(?!.*\b(?:pretend|act|imagine)\b)"
+    rf"|{_ASK}(?:delete|erase|remove|wipe)\W+what you(?:['’]ve| have)? (?:know|remember|saved|stored) about"
+    r" \w+(?: \w+){0,2}\W*$"
+    rf"|{_ASK}(?:forget|delete|erase|remove|wipe)\W+"
+    r"(?!(?:nothing|things|something|stuff|data|facts?|people|it|that|this|the previous)\b)"
+    r"(?:(?!\b(?:keep|save|store|put|but|stores?|keeps?|instead)\b)[^,;:])*\bfrom your memory"
+    r"(?=\W*$|\W+(?:please|pls|now|thanks|that (?!was\b|were\b|is\b|are\b)|about|too)\b)",
+    re.I,
 )
+"""Not said to be one's own, so only with "please", or as what is known: "don't remember her name" tells of oneself."""
 _KEEP = re.compile(
     r"\b(?:don['’]?t|do not|never|not to|n['’]t|must not|should not|without)\W+(?:ever\W+|you\W+|dare\W+)*"
     r"(?:forget|delete|erase|remove|wipe|scrap|drop|strike|unlearn|get rid)",
@@ -174,7 +174,7 @@ def meant(request: str, texts: Mapping[str, str], embedder: Embedder, judge: Jud
 
 def _sharing(request: str, texts: Mapping[str, str]) -> list[str]:
     """Aliases of the memories that share the most longer words with the request, if any does."""
-    own = {stem for stem in content(request) if len(stem) >= LONG}
+    own = content(" ".join(word for word in words(request) if len(word) >= LONG and word not in COMMON))
     shared = {alias: len(own & content(text)) for alias, text in texts.items()}
     most = max(shared.values())
     return [alias for alias, many in shared.items() if most and many == most]
