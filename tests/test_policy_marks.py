@@ -314,6 +314,21 @@ def test_what_the_model_is_not_sure_of(answer: str, sure: float, edits: list[str
     assert [edit.text for edit in proposal.edits] == edits
 
 
+@pytest.mark.parametrize(
+    ("quote", "text"),
+    [
+        ("I love tea", "Loves tea."),
+        ("me and two guys", "Me and two guys."),
+        ("love tea", "Not a joke, I love tea since May, me and two guys."),  # too short to be read by itself
+        ("I drink tea", "Not a joke, I love tea since May, me and two guys."),  # never said
+    ],
+)
+def test_of_a_sentence_worded_wrongly_what_it_quotes_is_the_memory(quote: str, text: str) -> None:
+    writer = Echo(f'+ fact: Collects nine elephants on Mars. | "{quote}"')
+    [proposal] = policy_of(writer, Liking()).propose([seen("Not a joke, I love tea since May, me and two guys.")])
+    assert [edit.text for edit in proposal.edits] == [text]
+
+
 def test_a_month_that_was_not_meant_is_mended() -> None:
     writer = Echo('+ fact: Loves tea since May 2031. | "I love tea since last year"')
     [proposal] = policy_of(writer, Liking()).propose([seen("I love tea since last year.")])

@@ -26,6 +26,8 @@ CONCLUDED_AT = 0.5
 STATED_AT = 2 / 3
 """The same of what was stated; below it the user's own words stand. Of 29 such texts of watched sentences a blind
 reader found 5 right and 10 wrong, of the user's own words 18 and 1 (LOG.md, 2026-11-27)."""
+SHORTEST = 3
+"""Words that a quote must have to be read as a memory by itself."""
 SAME = 0.8
 """Share of the shorter text's words that two texts have in common from which on they say the same."""
 
@@ -38,8 +40,9 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
     """An edit as it can stand, None for one that can't, and what was wrong with it, if anything was.
 
     - Quotes that aren't the user's words: the marked sentence is the evidence.
-    - A text that says what nobody said, or that the model is not sure of: the sentence itself is the text, as the
-      offline policy words it, unless it only asks for something. What was concluded unsurely goes.
+    - A text that says what nobody said, or that the model is not sure of: what it quotes of the sentence is the text
+      (of an instruction the whole sentence), as the offline policy words it, unless the sentence only asks for
+      something. What was concluded unsurely goes.
     - A text that says of the user what is told of her or him alone goes.
     - A comparison with what nobody spoke of goes; a choice that is plainly turned round is turned back; another month
       than "last week" means becomes that one.
@@ -69,7 +72,7 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
         instruction = edit.kind == "instruction" or (edit.sign == "~" and edit.aliases[0].startswith("i"))
         if not instruction and _only_asks(mark.text):
             return None, problem
-        when, text = when_and_text(mark.text) if instruction else (None, memory_text(mark.text))
+        when, text = when_and_text(mark.text) if instruction else (None, memory_text(_meant(quotes, mark)))
         edit = edit.model_copy(update={"when": when, "text": text})
     elif (plain := _uncompared(edit, seen)) != edit.text:
         problem = f"compares with what was not spoken of: {edit.text}"
@@ -82,6 +85,12 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
         problem = f"gives another day than was said: {edit.text}"
         edit = edit.model_copy(update={"text": dated})
     return edit.model_copy(update={"quotes": quotes, "sure": mark.sure}), problem
+
+
+def _meant(quotes: Sequence[str], mark: Mark) -> str:
+    """What of the sentence the model points at: the rest ("not a joke, … me and two guys") is another matter."""
+    inside = [quote for quote in quotes if quote in mark.text and len(quote.split()) >= SHORTEST]
+    return max(inside, key=len, default=mark.text)
 
 
 def _repeats(edit: Edit, seen: Observation) -> bool:
