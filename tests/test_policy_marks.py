@@ -80,6 +80,43 @@ def test_what_opens_a_role_play_and_what_only_speaks_of_such_games(said: str, pl
     assert found == (set() if play else {said, "I love tea."})
 
 
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ("Big update: I sold my guitar and switched to cello.", True),
+        ("new plan: no cooking, my meals come from CookUnity now", True),
+        ("So it's lights out at 9:45 PM now.", True),
+        ("Good news: I got the job.\nWhat do I wear?", True),
+        ("user: I love tea", False),
+        ("My passenger said: I always want the bridge", False),
+        ("Anna: I love tea\nBen: I hate tea", False),
+        ("What does she mean?\nAnna: I never eat meat", False),
+        ("translate: I love tea", False),
+    ],
+)
+def test_who_announces_something_before_a_colon_is_heard_and_who_pastes_a_conversation_is_not(
+    said: str, read: bool
+) -> None:
+    last = said.splitlines()[-1] if "?" not in said.splitlines()[-1] else said.splitlines()[0]
+    assert (last in {one.text for one in sentences_of(seen(said))}) == read
+
+
+class Sometimes(Liking):
+    """Gives .4, and takes everything for a conclusion."""
+
+    def probabilities(self, pairs: Any, /) -> Any:
+        return np.array([[0.6, 0.0, 0.0, 0.4, *[0.0] * 4] for _ in pairs], np.float32).reshape(-1, len(WORTHS))
+
+
+def test_turning_down_what_was_offered_is_a_sign_of_taste_and_taking_it_alone_is_less_of_one() -> None:
+    offered = "1. A concert in the park\n2. A film at home"
+    refusal = "The concert doesn't appeal to me."
+    chats = [seen("Tonight?", offered, refusal, start=2), seen("Tonight?", offered, "The film it is.", start=2),
+             seen("Tonight?", "Stay at home.", refusal, start=2)]  # fmt: skip
+    marked = Marker(Sometimes(), get_embedder("hash"), 0.5).marked(chats)
+    assert [[one.mark.text for one in own if one.mark] for own in marked] == [[refusal], [], []]
+
+
 def test_a_sentence_is_read_with_the_memories_near_it_and_what_came_before() -> None:
     known = ["Drinks tea in the morning.", "Owns a red bicycle.", "Drinks tea at night."]
     chat = seen("A green one?", "Why not.", "I drink tea now.", known=known, start=2)
@@ -315,18 +352,52 @@ def test_what_the_model_is_not_sure_of(answer: str, sure: float, edits: list[str
 
 
 @pytest.mark.parametrize(
-    ("quote", "text"),
+    ("said", "quote", "text"),
     [
-        ("I love tea", "Loves tea."),
-        ("me and two guys", "Me and two guys."),
-        ("love tea", "Not a joke, I love tea since May, me and two guys."),  # too short to be read by itself
-        ("I drink tea", "Not a joke, I love tea since May, me and two guys."),  # never said
+        ("Not a joke, I love tea a lot, me and two guys.", "I love tea a lot", "Loves tea a lot."),
+        ("Not a joke, I love tea a lot, me and two guys.", "love tea", ""),  # too short to be read by itself
+        ("Not a joke, I love tea a lot, me and two guys.", "I drink tea", ""),  # never said
+        ("Not a joke, I love tea a lot, me and Pim.", "I love tea a lot", ""),  # the rest names somebody
+        ("Not a joke, I love tea a lot, since 2019.", "I love tea a lot", ""),
     ],
 )
-def test_of_a_sentence_worded_wrongly_what_it_quotes_is_the_memory(quote: str, text: str) -> None:
+def test_of_a_sentence_worded_wrongly_what_it_quotes_is_the_memory(said: str, quote: str, text: str) -> None:
     writer = Echo(f'+ fact: Collects nine elephants on Mars. | "{quote}"')
-    [proposal] = policy_of(writer, Liking()).propose([seen("Not a joke, I love tea since May, me and two guys.")])
-    assert [edit.text for edit in proposal.edits] == [text]
+    [proposal] = policy_of(writer, Liking()).propose([seen(said)])
+    assert [edit.text for edit in proposal.edits] == [text or said]
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "text"),
+    [
+        ("The love songs don't appeal to me.", "Prefers love songs to rock.", "Dislikes love songs."),
+        ("The love songs don't appeal to me.", "Prefers rock to love songs.", ""),
+        ("The other options with love songs don't appeal to me.", "Prefers quiet evenings.", "Dislikes love songs."),
+        ("The love songs are a bit too sweet for my taste.", "Finds love songs too sweet.", ""),
+        ("The love songs are a bit too sweet for my taste.", "Prefers rock to sweet songs.", ""),
+        ("The love songs are a bit too sweet for my taste.", "Likes concerts.", "Finds love songs too sweet."),
+        ("The others are too loud, I'd love calm.", "Prefers calm films to loud ones.", ""),
+        ("The others seem too loud for my love life.", "Prefers loud films.", "Dislikes what is too loud."),
+        ("The others seem too loud for my love life.", "Prefers calm films.", ""),  # it names the matter
+        ("The love songs don't seem practical.", "Prefers love songs.", "Finds love songs not practical."),
+        ("I'll pass on the love songs.", "Prefers love songs to rock.", "Dislikes love songs."),
+    ],
+)
+def test_what_was_refused_in_so_many_words_is_not_worded_otherwise(said: str, answer: str, text: str) -> None:
+    writer = Echo(f'+ preference?: {answer} | "{said}"')
+    [proposal] = policy_of(writer, Liking()).propose([seen("What now?", "Films or rock concerts.", said)])
+    assert [edit.text for edit in proposal.edits] == [text or answer]
+    assert [edit.quotes for edit in proposal.edits] == [(said,)]
+
+
+def test_an_unsure_conclusion_leaves_what_was_refused() -> None:
+    class Unsure(Echo):
+        def write(self, prompts: Any, aliases: Any, /) -> list[str]:
+            return [Answer(one, [0.3]) for one in super().write(prompts, aliases)]
+
+    writer = Unsure('+ preference?: Prefers light evenings. | "The love songs don\'t appeal to me"')
+    [proposal] = policy_of(writer, Liking()).propose([seen("The love songs don't appeal to me.")])
+    assert [edit.text for edit in proposal.edits] == ["Dislikes love songs."]
 
 
 def test_a_month_that_was_not_meant_is_mended() -> None:

@@ -39,6 +39,11 @@ _REFUSE = re.compile(
     r"|can['’]?t|since|because|isn['’]?t|aren['’]?t|not my|i(?:['’]m| am) not|won['’]?t|prefer|never|hate|dislike)\b",
     re.I,
 )
+_DECLINES = re.compile(
+    r"\b(?:others?|rest|remaining)\b|n['’]?t\b"
+    r"|\b(?:not|never|too|pass on|skip|hate|dislike|avoid|rather than|instead of|neither|none)\b",
+    re.I,
+)
 _ORDINALS = {
     "first": 0, "1st": 0, "one": 0, "second": 1, "2nd": 1, "two": 1, "third": 2, "3rd": 2, "three": 2,
     "fourth": 3, "4th": 3, "four": 3, "fifth": 4, "five": 4, "last": -1, "former": 0, "latter": -1,
@@ -101,6 +106,11 @@ def options_of(assistant: str) -> list[str]:
     if not found and (match := _INLINE.search(" ".join(assistant.split()))) is not None:
         found = [part.strip() for part in re.split(r",\s*(?:(?:or|and)\s+)?|\s+or\s+", match[1]) if part.strip()]
     return found if 2 <= len(found) <= 12 else []
+
+
+def declines(assistant: str, said: str) -> bool:
+    """Whether a sentence turns down some of what the assistant offered: who only takes one may do so for this once."""
+    return bool(options_of(assistant)) and _DECLINES.search(said) is not None
 
 
 def choice(assistant: str, user: str, asked: str = "") -> Choice | None:

@@ -17,7 +17,9 @@ _NAMED = re.compile(
     re.I,
 )
 _ELSE = re.compile(  # another time is spoken of, too
-    r"\b(?:ago|anniversary|days|weeks|months|years|decades?|(?:a|one) (?:day|week|month|year)"
+    r"\b(?:ago|anniversary|(?:a|one) (?:day|week|month|year)"
+    r"|(?:\d+|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|few|couple|some|many|several"
+    r"|these|for|in|of|the)(?: of| more| whole| long)? (?:days|weeks|months|years|decades?)"
     r"|(?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:last|this|next) (?:spring|summer|autumn|fall|winter|christmas"
     r"|easter|weekend|may)|today|tonight"
     r"|(?:day before|day after|the|my|our|from) (?:yesterday|tomorrow|(?:last|this|next) (?:week|month|year))"

@@ -11,10 +11,11 @@ from agentmem.policy.classify import FEATURES
 from agentmem.policy.days import redated
 from agentmem.policy.edits import Edit
 from agentmem.policy.forgetting import content
-from agentmem.policy.polarity import righted
+from agentmem.policy.leftover import names
+from agentmem.policy.polarity import righted, sides
 from agentmem.policy.resolve import conversation, find_evidence, shown_memories
 from agentmem.policy.whom import of_another
-from agentmem.policy.wording import memory_text, when_and_text
+from agentmem.policy.wording import declined, memory_text, when_and_text
 
 SUPPORTED = 0.5
 """Share of a text's content words from which on the conversation supports it. Of the authored edits that say what was
@@ -31,7 +32,8 @@ SHORTEST = 3
 SAME = 0.8
 """Share of the shorter text's words that two texts have in common from which on they say the same."""
 
-
+_OFFERED = content("options ones choices suggestions ideas alternatives approaches")
+"""Names of things offered, which a text can leave out."""
 _COMPARES = re.compile(r"(?P<kept>.{8,}?),? (?:over|rather than|instead of) (?P<other>.+)")
 _ITSELF = re.compile(r"(?P<kept>prefers .{8,}?) to (?P<other>.+)", re.I)
 
@@ -43,6 +45,8 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
     - A text that says what nobody said, or that the model is not sure of: what it quotes of the sentence is the text
       (of an instruction the whole sentence), as the offline policy words it, unless the sentence only asks for
       something. What was concluded unsurely goes.
+    - A refusal of things offered that the text does not tell, or tells the other way round: the refusal in the user's
+      own words is the text.
     - A text that says of the user what is told of her or him alone goes.
     - A comparison with what nobody spoke of goes; a choice that is plainly turned round is turned back; another month
       than "last week" means becomes that one.
@@ -56,6 +60,10 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
         mark: the sentence that it was asked of.
         chance: how sure it was of its words, see `agentmem.models.sampling.Answer`.
     """
+    if edit.sign == "+" and edit.kind == "preference" and (plain := _refusal(edit, mark, chance)) is not None:
+        quotes = tuple(quote for quote in edit.quotes if _said(quote, seen)) or (mark.text,)
+        mended_edit = edit.model_copy(update={"text": plain, "quotes": quotes, "sure": mark.sure})
+        return mended_edit, f"leaves out what was refused: {edit.text}"
     if edit.inferred and chance < CONCLUDED_AT:
         return None, f"is concluded unsurely: {edit.text}"
     if _repeats(edit, seen):
@@ -87,10 +95,30 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
     return edit.model_copy(update={"quotes": quotes, "sure": mark.sure}), problem
 
 
+def _refusal(edit: Edit, mark: Mark, chance: float) -> str | None:
+    """What the sentence refuses in so many words, where the text says something else; None where the text will do.
+
+    "The leather ones don't align with my values" -> "Prefers leather bags to canvas ones.": a small model words the
+    refused side wrongly more often than a rule that takes it as it stands. Where the user names no thing ("the others
+    are too loud") a text that names one says more, unless it has the sides wrong.
+    """
+    said = declined(mark.text)
+    if said is None:
+        return None
+    liked, not_liked = sides(edit.text)
+    thing, quality = content(said.thing) - _OFFERED, content(said.quality)
+    told = any(own and 2 * len(own & not_liked) >= len(own) for own in (thing, quality))
+    if edit.inferred and chance < CONCLUDED_AT:
+        return said.text
+    if said.thing:
+        return None if told else said.text
+    return said.text if quality & liked and not told else None
+
+
 def _meant(quotes: Sequence[str], mark: Mark) -> str:
-    """What of the sentence the model points at: the rest ("not a joke, … me and two guys") is another matter."""
-    inside = [quote for quote in quotes if quote in mark.text and len(quote.split()) >= SHORTEST]
-    return max(inside, key=len, default=mark.text)
+    """What of the sentence the model points at, where the rest ("not a joke, … me and two guys") names nothing more."""
+    long = [quote for quote in quotes if quote in mark.text and len(quote.split()) >= SHORTEST]
+    return max((quote for quote in long if names(mark.text) <= names(quote)), key=len, default=mark.text)
 
 
 def _repeats(edit: Edit, seen: Observation) -> bool:

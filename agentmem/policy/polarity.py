@@ -20,10 +20,11 @@ _DISLIKES = re.compile(
     r"(?:dislikes|hates|avoids|is not a fan of|doesn['’]t (?:like|enjoy|want))\b (?P<what>.+)$",
     re.I,
 )
+_FINDS = re.compile(r"finds\b (?P<what>.+ (?:too|not)\b .+)$", re.I)
 _VERY = r"(?:(?:really|quite|particularly|exactly|just|very|all that|so) )*"
 _FORMS_OF_REFUSAL = (
     rf"(?:n['’]?t|\bnot) {_VERY}(?:appeal\w*|for me|my (?:thing|style|taste|cup of tea)|a (?:big |huge )?fan"
-    r"|interest\w*|suit\w*|attract\w*|keen|into|work|fit)\b|\b(?:put|turn)s? me off\b"
+    r"|interest\w*|suit\w*|attract\w*|keen|into|work|fit)\b|\b(?:put|turn)s? me off\b|\bpass on\b"
 )
 _TOO = r"\btoo (?!and\b|but\b)[\w-]+"
 _REFUSED = re.compile(rf"{_FORMS_OF_REFUSAL}|{_TOO}", re.I)
@@ -53,6 +54,17 @@ def righted(text: str, said: str, asked: str = "") -> str:
     if dislikes and _only(_TAKEN, _REFUSED, content(dislikes["what"]) - known, said):
         return f"Prefers {dislikes['what'].rstrip(' .')}."
     return text
+
+
+def sides(text: str) -> tuple[set[str], set[str]]:
+    """Content words of what a text of a preference says is liked, and of what it says is not."""
+    if (dislikes := _DISLIKES.match(text) or _FINDS.match(text)) is not None:
+        return set(), content(dislikes["what"])
+    if (likes := _LIKES.match(text)) is None:
+        return set(), set()
+    if likes["other"] is None and _CONTRARY.search(text):  # "apps without ads"
+        return set(), content(text)
+    return content(likes["what"]), content(likes["other"] or "")
 
 
 def _only(form: re.Pattern[str], contrary: re.Pattern[str], what: set[str], said: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_SENTENCES = 60
@@ -17,11 +18,18 @@ _CODE_LINE = re.compile(
     r"|SELECT |INSERT |UPDATE |Traceback|File \"|at \w+\.|\[\w*\]|\d{4}-\d\d-\d\d[ T]\d\d:)"
     r"|[;{}]\s*$|\w+\([^)]*\)\s*[;{:]?\s*$|(?:^|\s)\w+\s*(?:==?|\+=|:=|=>|->)\s*\S|</\w+>"
 )
-_SPEAKER = re.compile(
-    r"^\s*(?!(?:just |a )*(?:quick|one|another|side|ps\b|p\.s\.|btw|fyi|note|update|edit|question|reminder|heads)\b)"
-    r"(?:[A-Z][\w.' ]{0,24}|user|assistant|system|human|ai|bot|q|a)\s*:\s*\S",
+_LABEL = re.compile(r"^\s*(?!.*?\d\s?:\s?\d)(?P<name>[^\W\d_][\w.' ]{0,24}?)\s*:\s*\S")
+_ROLE = re.compile(r"user|assistant|system|human|ai|bot|q|a|me|him|her|them", re.I)
+_REPORTS = re.compile(
+    r"^(?!.*\bi (?:\w+ )?(?:said|wrote|asked)\b)[^:]{3,40}\b(?:said|says|wrote|writes|asks|texted)\s*:", re.I
+)
+"""Gives another's words: "my passenger said: never the tunnel"."""
+_OPENER = re.compile(
+    r"(?:just |a )*(?:quick|one|another|side|ps\b|p\.s\.|btw|fyi|note|update|edit|question|reminder|heads|news|context"
+    r"|background|also|plan|correction)\b",
     re.I,
 )
+"""Words before a colon that announce something and are no name."""
 _TASK_ON_TEXT = re.compile(
     r"\b(?:translat\w*|summari[sz]\w*|proof-?read\w*|re-?write|re-?phrase|paraphras\w*|polish|edit|correct|improve"
     r"|fix|grammar"
@@ -180,9 +188,22 @@ def _without_pastes(text: str) -> str:
         if colon >= 0 and _TASK_ON_TEXT.search(line[:colon]):
             kept.append(line[:colon])
             break
-        kept.append("\n" * len(line) if _SPEAKER.match(line) else line)
+        kept.append("\n" * len(line) if _is_speaker(line, lines) else line)
     result = "\n".join(kept)
     return result + "\n" * (len(text) - len(result))
+
+
+def _is_speaker(line: str, lines: Sequence[str]) -> bool:
+    """Whether the line is one of a conversation: what stands before its colon is a part ("user:"), or a name, or there
+    are several such lines. "New plan: I only take the train now" is none."""
+    if _REPORTS.search(line):
+        return True
+    label = _LABEL.match(line)
+    if label is None:
+        return False
+    if _ROLE.fullmatch(label["name"]) or sum(_LABEL.match(other) is not None for other in lines) > 1:
+        return True
+    return len(lines) > 1 and label["name"].istitle() and _OPENER.match(label["name"]) is None
 
 
 def sentences(text: str) -> list[Span]:

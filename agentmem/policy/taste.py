@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 _SUBJECT = (
     r"^(?!(?:it|that|this|they|he|she|you|there|these|those|which|what|i|we|my|our)\b)(?:the |all (?:the )?|any )?"
@@ -36,30 +37,70 @@ _REFUSED = re.compile(
     r"|sound(?: very| all that)? (?:appealing|interesting|good|right|fun)(?: to me)?)\b",
     re.I,
 )
+_PASSES = re.compile(
+    r"^i(?:['’]?(?:ll|d)| will| would)? (?:have to )?(?:pass on|steer clear of|stay away from) "
+    r"(?:the |all (?:the )?|any )?(?:(?:other|others|rest of the|remaining) )*(?P<thing>[^.,;!?]{3,60})(?=[.,;!]|$)",
+    re.I,
+)
 _OPTIONS = re.compile(
-    r"^(?:rest|options?|ones?|choices?|suggestions?|ideas?|alternatives?|others?|picks?|recommendations?)\b"
+    r"^(?:rest|options?|ones?|choices?|suggestions?|ideas?|alternatives?|others?|picks?|recommendations?|two|three|four|things?)\b"
     r"(?: (?:you (?:listed|gave|mentioned|suggested)|on the list|listed))?",
     re.I,
 )
 """Names of things offered that say nothing of them."""
-_SOMEBODY = re.compile(r"\b(?:i|me|we|us|mine|ours|i['’]\w+|we['’]\w+|im|ive|you|your|yours)\b", re.I)
-_FORMS = ((_TOO, "dislikes {} that are too {}"), (_REFUSED, "dislikes {}"), (_FINDS, "finds {} {}"))
+_OPTIONS_WITH = re.compile(
+    r"^(?:options?|ones?|choices?|suggestions?|ideas?|alternatives?) (?:with|involving|featuring|containing|about"
+    r"|that (?:involve|have|contain|include|feature))\b ",
+    re.I,
+)
+"""What the things offered have in common is what is disliked: "options involving crate training"."""
+_BESIDE = re.compile(r" (?:in|on|of|from) the (?:others?|rest)\b(?: \w+)?$", re.I)
+"""Where it was seen: "the patterns in the other options"."""
+_NEGATED = re.compile(r"(?<! that)(?<! which)(?<! who),? (?:do|does|did)(?:n['’]?t| not)(?: really| quite)?$", re.I)
+"""Of "the heels don't seem practical" it ends what stands before "seem"."""
+_CLAUSE = re.compile(r", (?:the|it|that|i|please|but|all)\b|\bplease\b", re.I)
+"""In a thing it shows that the remark begins later: "home please, the library is too cold"."""
+_SOMEBODY = re.compile(r"\b(?:i|me|we|us|my|our|mine|ours|i['’]\w+|we['’]\w+|im|ive|you|your|yours)\b", re.I)
+_FORMS = ((_TOO, "finds {} too {}"), (_REFUSED, "dislikes {}"), (_PASSES, "dislikes {}"), (_FINDS, "finds {} {}"))
 _TAIL = 3
 """Words that may follow ("right now"): with more, something else is said, which must not be lost."""
 
 
+class Remark(NamedTuple):
+    """What a remark on things offered says of them."""
+
+    thing: str
+    """What the user dislikes, as they name it; empty where they speak of "the others" only."""
+    quality: str
+    """What they find wrong with it; may be empty."""
+    text: str
+    """Both in one clause about the user, without a subject."""
+    refused: bool
+    """Whether it says in so many words that the user does not want it."""
+
+
 def taste(said: str) -> str | None:
     """What the user dislikes, without a subject; None where the remark names no quality, or is none."""
+    found = remark(said)
+    return found.text if found else None
+
+
+def remark(said: str) -> Remark | None:
+    """What the user says of things offered; None where they name no quality, or speak of something else."""
     for pattern, form in _FORMS:
         match = pattern.match(said)
         if match is None or len(said[match.end() :].split()) > _TAIL:
             continue
-        thing = match["thing"].strip(" ,")
+        negated = "not " if (doubt := _NEGATED.search(match["thing"])) else ""
+        named = match["thing"][: doubt.start()] if doubt else match["thing"]
+        thing = _BESIDE.sub("", _OPTIONS_WITH.sub("", named.strip(" ,"))).strip(" ,")
         quality = match["quality"] if "quality" in pattern.groupindex else ""
         bare = _OPTIONS.sub("", thing).strip(" ,")
-        if _SOMEBODY.search(f"{thing} {quality}") or not (bare or quality):
+        if _SOMEBODY.search(f"{thing} {quality}") or _CLAUSE.search(thing) or not (bare or (quality and not negated)):
             return None
+        refused = pattern is not _FINDS or bool(negated)
         if not bare:
-            return f"dislikes what is {'too ' if pattern is _TOO else ''}{quality}"
-        return form.format(thing[:1].lower() + thing[1:] if thing[1:2].islower() else thing, quality).rstrip()
+            return Remark("", quality, f"dislikes what is {'too ' if pattern is _TOO else ''}{quality}", refused)
+        thing = thing[:1].lower() + thing[1:] if thing[1:2].islower() or thing[1:2] == " " else thing
+        return Remark(thing, quality, form.format(thing, negated + quality).rstrip(), refused)
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from agentmem.memory import words
-from agentmem.policy.taste import taste
+from agentmem.policy.taste import Remark, remark
 
 _OPENING = re.compile(
     r"^(?:(?:although|though|oh|ah|well|so|and|but|also|plus|ok(?:ay)?|yes|yeah|hmm+|look|anyway|actually|honestly"
@@ -121,11 +121,23 @@ def memory_text(quote: str) -> str:
     "I live in Lyon" -> "Lives in Lyon."; "my sister Ana lives in Rome" -> "Sister Ana lives in Rome."; "the loud places
     don't appeal to me" -> "Dislikes loud places."; anything less plain stays the user's own words.
     """
-    said = _CLOSING.sub("", _OPENING.sub("", " ".join(quote.split())).strip(" ,;:–—-")) or " ".join(quote.split())
-    if found := taste(said):
-        return _sentence(found)
+    said = _bare(quote)
+    if found := remark(said):
+        return _sentence(found.text)
     plain = _CONSEQUENCE.sub("", said)
     return _sentence(_turned(plain) or _turned(said) or said)
+
+
+def declined(quote: str) -> Remark | None:
+    """What a sentence refuses of things offered, the text as that of a memory; None where it refuses nothing."""
+    found = remark(_bare(quote))
+    return found._replace(text=_sentence(found.text)) if found and found.refused else None
+
+
+def _bare(quote: str) -> str:
+    """Without what only opens or closes it."""
+    whole = " ".join(quote.split())
+    return _CLOSING.sub("", _OPENING.sub("", whole).strip(" ,;:–—-")) or whole
 
 
 def when_and_text(quote: str) -> tuple[str, str]:

@@ -47,7 +47,7 @@ MECHANISMS = {
     ),
     "taste": Mechanism(
         "what a remark on things offered says of the user",
-        {"agentmem.policy.wording:taste": _none, "agentmem.policy.offline:taste": _none},
+        {"agentmem.policy.wording:remark": _none, "agentmem.policy.offline:taste": _none},
         ("prefeval-implicit",),
     ),
     "sight": Mechanism(
