@@ -16,6 +16,7 @@ from agentmem.models.judges import Sight, shipped_tagger
 from agentmem.models.sampling import Answer
 from agentmem.models.weights import cached
 from agentmem.policy import Observation, TrainedPolicy, marks
+from agentmem.policy.abroad import is_abroad
 from agentmem.policy.actions import EditLines, actions_of, get_actions, keep_actions
 from agentmem.policy.base import WORTHS, Mark
 from agentmem.policy.edits import format_edits, parse_edits
@@ -24,6 +25,8 @@ from agentmem.policy.marks import Marker, Turn, beside, of_sentences, pairs, sen
 from agentmem.policy.resolve import STATED, render_observation, to_ops
 from agentmem.policy.spans import parts
 from agentmem.session import Message, Session
+from agentmem.train.histories import read_examples
+from agentmem.train.judges.records import DATA
 
 DAY = date(2026, 5, 1)
 
@@ -398,6 +401,47 @@ def test_an_unsure_conclusion_leaves_what_was_refused() -> None:
     writer = Unsure('+ preference?: Prefers light evenings. | "The love songs don\'t appeal to me"')
     [proposal] = policy_of(writer, Liking()).propose([seen("The love songs don't appeal to me.")])
     assert [edit.text for edit in proposal.edits] == ["Dislikes love songs."]
+
+
+@pytest.mark.parametrize(
+    ("text", "abroad"),
+    [
+        ("pour l'anniv de manon je fais un gâteau normal", True), ("i wohn z Winterthur und suech es gschänk", True),
+        ("trabajo de noche en una maquila", True), ("मैं कक्षा 10 में हूँ", True), ("Ślub mamy 12 września", True),
+        ("長すぎます。", True), ("no eggs, vegan now", False), ("My sister lives in Los Angeles", False),
+        ("Orders a café au lait at the bar", False), ("Mochi!", False), ("", False),
+    ],
+)  # fmt: skip
+def test_which_sentences_are_in_another_language(text: str, abroad: bool) -> None:
+    assert is_abroad(text) == abroad
+
+
+def test_languages_are_told_apart_by_small_words_in_nearly_all_that_was_authored() -> None:
+    right = looked = 0
+    for example in read_examples(DATA / "dialogues").edits:
+        said = " ".join(one.content for one in example.messages if one.role == "user")
+        if len(said.split()) >= 8:
+            looked += 1
+            right += is_abroad(said) == (example.lang != "en")
+    assert looked > 7000 and right >= 0.98 * looked
+
+
+@pytest.mark.parametrize(
+    ("sure", "answer", "text"),
+    [
+        (0.8, "+ fact: Fa un thé, love.", "Je fais du thé avec love."),
+        (0.95, "+ fact: Fait du thé avec love.", "Fait du thé avec love."),
+        (0.4, "+ preference?: Préfère le thé.", "Je fais du thé avec love."),
+    ],
+)
+def test_in_another_language_the_users_own_words_stand_sooner(sure: float, answer: str, text: str) -> None:
+    class Unsure(Echo):
+        def write(self, prompts: Any, aliases: Any, /) -> list[str]:
+            return [Answer(one, [sure]) for one in super().write(prompts, aliases)]
+
+    writer = Unsure(f'{answer} | "Je fais du thé avec love"')
+    [proposal] = policy_of(writer, Liking()).propose([seen("Je fais du thé avec love.")])
+    assert [edit.text for edit in proposal.edits] == [text]
 
 
 def test_a_month_that_was_not_meant_is_mended() -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from agentmem.memory import full_text, words
+from agentmem.policy.abroad import is_abroad
 from agentmem.policy.base import Mark, Observation
 from agentmem.policy.classify import FEATURES
 from agentmem.policy.days import redated
@@ -27,6 +28,10 @@ CONCLUDED_AT = 0.5
 STATED_AT = 2 / 3
 """The same of what was stated; below it the user's own words stand. Of 29 such texts of watched sentences a blind
 reader found 5 right and 10 wrong, of the user's own words 18 and 1 (LOG.md, 2026-11-27)."""
+ABROAD_AT = 0.9
+"""Both in another language than English, where the user's own words stand in place of what was concluded, too. Of the
+34 edits of the test conversations that are below it a reader found 5 worded as well as the user's own sentence; most
+are like "Fa un gâteau normal"."""
 SHORTEST = 3
 """Words that a quote must have to be read as a memory by itself."""
 SAME = 0.8
@@ -44,7 +49,7 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
     - Quotes that aren't the user's words: the marked sentence is the evidence.
     - A text that says what nobody said, or that the model is not sure of: what it quotes of the sentence is the text
       (of an instruction the whole sentence), as the offline policy words it, unless the sentence only asks for
-      something. What was concluded unsurely goes.
+      something. What was concluded unsurely goes. In other languages the model must be surer.
     - A refusal of things offered that the text does not tell, or tells the other way round: the refusal in the user's
       own words is the text.
     - A text that says of the user what is told of her or him alone goes.
@@ -64,7 +69,8 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
         quotes = tuple(quote for quote in edit.quotes if _said(quote, seen)) or (mark.text,)
         mended_edit = edit.model_copy(update={"text": plain, "quotes": quotes, "sure": mark.sure})
         return mended_edit, f"leaves out what was refused: {edit.text}"
-    if edit.inferred and chance < CONCLUDED_AT:
+    abroad = is_abroad(mark.text)
+    if edit.inferred and chance < CONCLUDED_AT and not abroad:
         return None, f"is concluded unsurely: {edit.text}"
     if _repeats(edit, seen):
         return None, f"changes nothing: {edit.text}"
@@ -74,7 +80,7 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
     quotes = tuple(quote for quote in edit.quotes if _said(quote, seen))
     if not quotes:
         quotes, problem = (mark.text,), f"quotes what was not said: {' / '.join(edit.quotes)}"
-    unsure = not edit.inferred and chance < STATED_AT
+    unsure = chance < ABROAD_AT if abroad else not edit.inferred and chance < STATED_AT
     if edit.text and (unsure or not supported(edit, seen)):
         problem = f"{'is worded unsurely' if unsure else 'says what was not said'}: {edit.text}"
         instruction = edit.kind == "instruction" or (edit.sign == "~" and edit.aliases[0].startswith("i"))
