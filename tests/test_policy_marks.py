@@ -362,6 +362,7 @@ def test_what_the_model_is_not_sure_of(answer: str, sure: float, edits: list[str
         ("Not a joke, I love tea a lot, me and two guys.", "I drink tea", ""),  # never said
         ("Not a joke, I love tea a lot, me and Pim.", "I love tea a lot", ""),  # the rest names somebody
         ("Not a joke, I love tea a lot, since 2019.", "I love tea a lot", ""),
+        ("As someone who avoids gluten, I love tea a lot.", "I love tea a lot", ""),  # what goes before says why
     ],
 )
 def test_of_a_sentence_worded_wrongly_what_it_quotes_is_the_memory(said: str, quote: str, text: str) -> None:
@@ -375,12 +376,13 @@ def test_of_a_sentence_worded_wrongly_what_it_quotes_is_the_memory(said: str, qu
     [
         ("The love songs don't appeal to me.", "Prefers love songs to rock.", "Dislikes love songs."),
         ("The love songs don't appeal to me.", "Prefers rock to love songs.", ""),
+        ("The love songs don't appeal to me.", "Prefers love songs of rock.", "Dislikes love songs of rock."),
         ("The other options with love songs don't appeal to me.", "Prefers quiet evenings.", "Dislikes love songs."),
         ("The love songs are a bit too sweet for my taste.", "Finds love songs too sweet.", ""),
         ("The love songs are a bit too sweet for my taste.", "Prefers rock to sweet songs.", ""),
         ("The love songs are a bit too sweet for my taste.", "Likes concerts.", "Finds love songs too sweet."),
         ("The others are too loud, I'd love calm.", "Prefers calm films to loud ones.", ""),
-        ("The others seem too loud for my love life.", "Prefers loud films.", "Dislikes what is too loud."),
+        ("The others seem too loud for my love life.", "Prefers loud films.", "Dislikes loud films."),
         ("The others seem too loud for my love life.", "Prefers calm films.", ""),  # it names the matter
         ("The love songs don't seem practical.", "Prefers love songs.", "Finds love songs not practical."),
         ("I'll pass on the love songs.", "Prefers love songs to rock.", "Dislikes love songs."),

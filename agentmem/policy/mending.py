@@ -65,7 +65,7 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
         mark: the sentence that it was asked of.
         chance: how sure it was of its words, see `agentmem.models.sampling.Answer`.
     """
-    if edit.sign == "+" and edit.kind == "preference" and (plain := _refusal(edit, mark, chance)) is not None:
+    if edit.sign == "+" and edit.kind == "preference" and (plain := _refusal(edit, seen, mark, chance)) is not None:
         quotes = tuple(quote for quote in edit.quotes if _said(quote, seen)) or (mark.text,)
         mended_edit = edit.model_copy(update={"text": plain, "quotes": quotes, "sure": mark.sure})
         return mended_edit, f"leaves out what was refused: {edit.text}"
@@ -101,7 +101,7 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
     return edit.model_copy(update={"quotes": quotes, "sure": mark.sure}), problem
 
 
-def _refusal(edit: Edit, mark: Mark, chance: float) -> str | None:
+def _refusal(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str | None:
     """What the sentence refuses in so many words, where the text says something else; None where the text will do.
 
     "The leather ones don't align with my values" -> "Prefers leather bags to canvas ones.": a small model words the
@@ -111,7 +111,7 @@ def _refusal(edit: Edit, mark: Mark, chance: float) -> str | None:
     said = declined(mark.text)
     if said is None:
         return None
-    liked, not_liked = sides(edit.text)
+    liked, not_liked = sides(righted(edit.text, *_said_and_asked(seen, mark)))
     thing, quality = content(said.thing) - _OFFERED, content(said.quality)
     told = any(own and 2 * len(own & not_liked) >= len(own) for own in (thing, quality))
     if edit.inferred and chance < CONCLUDED_AT:
@@ -122,8 +122,10 @@ def _refusal(edit: Edit, mark: Mark, chance: float) -> str | None:
 
 
 def _meant(quotes: Sequence[str], mark: Mark) -> str:
-    """What of the sentence the model points at, where the rest ("not a joke, … me and two guys") names nothing more."""
-    long = [quote for quote in quotes if quote in mark.text and len(quote.split()) >= SHORTEST]
+    """What of the sentence the model points at, where the rest ("not a joke, … me and two guys") names nothing more and
+    follows it: what goes before is often the reason ("As someone who avoids gluten, …")."""
+    long = [quote for quote in quotes if len(quote.split()) >= SHORTEST and quote in mark.text
+            and len(mark.text[: mark.text.index(quote)].split()) <= SHORTEST]  # fmt: skip
     return max((quote for quote in long if names(mark.text) <= names(quote)), key=len, default=mark.text)
 
 
