@@ -24,6 +24,7 @@ from agentmem.policy.leftover import unnamed, unsaid
 from agentmem.policy.marks import Marker, Turn, beside, of_sentences, pairs, sentences_of, shipped_marker, worths
 from agentmem.policy.resolve import STATED, render_observation, to_ops
 from agentmem.policy.spans import parts
+from agentmem.policy.wording import declined
 from agentmem.session import Message, Session
 from agentmem.train.histories import read_examples
 from agentmem.train.judges.records import DATA
@@ -393,6 +394,27 @@ def test_what_was_refused_in_so_many_words_is_not_worded_otherwise(said: str, an
     [proposal] = policy_of(writer, Liking()).propose([seen("What now?", "Films or rock concerts.", said)])
     assert [edit.text for edit in proposal.edits] == [text or answer]
     assert [edit.quotes for edit in proposal.edits] == [(said,)]
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ("The loud places don't appeal to me.", "Dislikes loud places."),
+        ("The other English-language books don't appeal to me.", "Dislikes English-language books."),
+        ("Chronos AI isn't for me", "Dislikes Chronos AI."),
+        ("Open-plan offices are not for me.", "Dislikes open-plan offices."),
+        ("The patterns on the other options are a bit too bold for my taste.", "Finds patterns too bold."),
+        ("The rest are too violent for my taste.", "Dislikes what is too violent."),
+        ("Friday and Saturday don't work for me.", None),
+        ("The other options don't seem suitable for me.", None),
+        ("Home please, the library is too cold.", None),
+        ("Boxing sounds brutal to me.", None),  # a remark, no refusal
+        ("My room is too cold.", None),
+    ],
+)
+def test_what_a_remark_on_things_offered_refuses(said: str, text: str | None) -> None:
+    found = declined(said)
+    assert (found and found.text) == text
 
 
 def test_an_unsure_conclusion_leaves_what_was_refused() -> None:

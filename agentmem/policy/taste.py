@@ -58,8 +58,12 @@ _BESIDE = re.compile(r" (?:in|on|of|from) the (?:others?|rest)\b(?: \w+)?$", re.
 """Where it was seen: "the patterns in the other options"."""
 _NEGATED = re.compile(r"(?<! that)(?<! which)(?<! who),? (?:do|does|did)(?:n['’]?t| not)(?: really| quite)?$", re.I)
 """Of "the heels don't seem practical" it ends what stands before "seem"."""
-_CLAUSE = re.compile(r", (?:the|it|that|i|please|but|all)\b|\bplease\b", re.I)
-"""In a thing it shows that the remark begins later: "home please, the library is too cold"."""
+_NO_THING = re.compile(
+    r", (?:the|it|that|i|please|but|all)\b|\bplease\b|^(?:on )?(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|to(?:day"
+    r"|night|morrow))",
+    re.I,
+)
+"""A clause, since the remark begins later ("home please, the library is too cold"), or a day on which one is busy."""
 _SOMEBODY = re.compile(r"\b(?:i|me|we|us|my|our|mine|ours|i['’]\w+|we['’]\w+|im|ive|you|your|yours)\b", re.I)
 _FORMS = ((_TOO, "finds {} too {}"), (_REFUSED, "dislikes {}"), (_PASSES, "dislikes {}"), (_FINDS, "finds {} {}"))
 _TAIL = 3
@@ -96,11 +100,12 @@ def remark(said: str) -> Remark | None:
         thing = _BESIDE.sub("", _OPTIONS_WITH.sub("", named.strip(" ,"))).strip(" ,")
         quality = match["quality"] if "quality" in pattern.groupindex else ""
         bare = _OPTIONS.sub("", thing).strip(" ,")
-        if _SOMEBODY.search(f"{thing} {quality}") or _CLAUSE.search(thing) or not (bare or (quality and not negated)):
+        if _SOMEBODY.search(f"{thing} {quality}") or _NO_THING.search(thing) or not (bare or (quality and not negated)):
             return None
         refused = pattern is not _FINDS or bool(negated)
         if not bare:
             return Remark("", quality, f"dislikes what is {'too ' if pattern is _TOO else ''}{quality}", refused)
-        thing = thing[:1].lower() + thing[1:] if thing[1:2].islower() or thing[1:2] == " " else thing
+        if match.start("thing") == 0 and not re.match(r"\S+ [A-Z]|\S[A-Z]", thing):  # the sentence begins with it
+            thing = thing[:1].lower() + thing[1:]
         return Remark(thing, quality, form.format(thing, negated + quality).rstrip(), refused)
     return None
