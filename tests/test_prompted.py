@@ -11,8 +11,10 @@ import pytest
 import agentmem.prompts
 from agentmem.errors import ConfigError, ModelError, OutputError
 from agentmem.memory import Fact
+from agentmem.models.embed import get_embedder
 from agentmem.models.fake import FakeChatModel, FakeEmbedder
 from agentmem.policy import Observation, PromptedPolicy, get_policy
+from agentmem.policy.edits import format_edits
 from agentmem.policy.prompted import CHUNK_TOKENS
 from agentmem.policy.resolve import aliases_of, render_observation
 from agentmem.prompts import render
@@ -140,3 +142,24 @@ def test_policies_by_name() -> None:
     assert get_policy("prompted", embedder=FakeEmbedder, model=lambda: fake).name == "prompted"
     with pytest.raises(ConfigError, match="policy 'magic': choose one of auto, offline, trained, prompted"):
         get_policy("magic", embedder=FakeEmbedder, model=lambda: fake)
+
+
+@pytest.mark.parametrize(
+    ("said", "answer", "edits"),
+    [
+        ("Please forget that I have a cat.", "=", 'x f1 | "Please forget that I have a cat."'),
+        ("Please forget that I have a cat.", 'x f1 | "forget that I have a cat"', 'x f1 | "forget that I have a cat"'),
+        ("Don't forget that I have a cat.", "=", "="),
+        ("I live in Lyon", LYON, LYON),
+        ("I live in Lyon. Forget that I have a cat, please.", LYON,
+         LYON + '\nx f1 | "Forget that I have a cat, please."'),
+    ],
+)  # fmt: skip
+def test_what_is_plainly_to_be_forgotten_is_forgotten_also_when_the_model_does_not_say_so(
+    said: str, answer: str, edits: str
+) -> None:
+    policy = get_policy("prompted", embedder=lambda: get_embedder("minilm"), model=lambda: FakeChatModel([answer]))
+    [proposal] = policy.propose([observation(said)])
+    assert format_edits(proposal.edits) == edits
+    if "x" not in answer:
+        assert proposal.raw.strip().removeprefix("=\n") == edits

@@ -67,7 +67,10 @@ def get_policy(
     if name == "offline":
         return offline()
     if name == "prompted":
-        return PromptedPolicy(model())
+        from agentmem.models.judges import shipped
+        from agentmem.policy.heard import HeardPolicy
+
+        return HeardPolicy(PromptedPolicy(model()), embedder(), shipped("forgetting"))
     if name == "trained":
         return load_trained(DEFAULT, cache=cache, device=device)
     if folder := trained_folder(name):

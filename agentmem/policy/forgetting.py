@@ -111,10 +111,13 @@ _WEAK = set(
 
 def asks_to_forget(quote: str, chance: float) -> bool:
     """Whether a sentence asks that something of the user be forgotten; a reader gives it this chance."""
-    if not worded_as_request(quote):
-        return False
-    plainly = _FORGET_MINE.search(quote) or _FORGET_IT.search(quote)
-    return plainly is not None or chance >= FORGET_AT  # in so many words: no chance is asked
+    return worded_as_request(quote) and (asks_plainly(quote) or chance >= FORGET_AT)
+
+
+def asks_plainly(quote: str) -> bool:
+    """Whether a sentence asks so in so many words, in English, that no reader need be asked."""
+    plain = _FORGET_MINE.search(quote) or _FORGET_IT.search(quote)
+    return plain is not None and worded_as_request(quote)
 
 
 def worded_as_request(quote: str) -> bool:
