@@ -65,40 +65,58 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
         mark: the sentence that it was asked of.
         chance: how sure it was of its words, see `agentmem.models.sampling.Answer`.
     """
-    if edit.sign == "+" and edit.kind == "preference" and (plain := _refusal(edit, seen, mark, chance)) is not None:
-        quotes = tuple(quote for quote in edit.quotes if _said(quote, seen)) or (mark.text,)
-        mended_edit = edit.model_copy(update={"text": plain, "quotes": quotes, "sure": mark.sure})
-        return mended_edit, f"leaves out what was refused: {edit.text}"
-    abroad = is_abroad(mark.text)
-    if edit.inferred and chance < CONCLUDED_AT and not abroad:
-        return None, f"is concluded unsurely: {edit.text}"
+    if why := _unfit(edit, seen, mark, chance):
+        return None, why
+    said = tuple(quote for quote in edit.quotes if _said(quote, seen))
+    quotes = said or (mark.text,)
+    when, text, problem = _worded(edit, quotes, seen, mark, chance)
+    if not said:
+        problem = problem or f"quotes what was not said: {' / '.join(edit.quotes)}"
+    return edit.model_copy(update={"when": when, "text": text, "quotes": quotes, "sure": mark.sure}), problem
+
+
+def _unfit(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str:
+    """Why the edit can't stand; empty if it can, mended or not."""
+    if _refusal(edit, seen, mark, chance) is not None:
+        return ""
+    if edit.inferred and chance < CONCLUDED_AT and not is_abroad(mark.text):
+        return f"is concluded unsurely: {edit.text}"
     if _repeats(edit, seen):
-        return None, f"changes nothing: {edit.text}"
+        return f"changes nothing: {edit.text}"
     if edit.text and edit.kind != "instruction" and of_another(edit.text, mark.text):
-        return None, f"says of the user what was said of another: {edit.text}"
-    problem = ""
-    quotes = tuple(quote for quote in edit.quotes if _said(quote, seen))
-    if not quotes:
-        quotes, problem = (mark.text,), f"quotes what was not said: {' / '.join(edit.quotes)}"
-    unsure = chance < ABROAD_AT if abroad else not edit.inferred and chance < STATED_AT
-    if edit.text and (unsure or not supported(edit, seen)):
-        problem = f"{'is worded unsurely' if unsure else 'says what was not said'}: {edit.text}"
-        instruction = edit.kind == "instruction" or (edit.sign == "~" and edit.aliases[0].startswith("i"))
-        if not instruction and _only_asks(mark.text):
-            return None, problem
-        when, text = when_and_text(mark.text) if instruction else (None, memory_text(_meant(quotes, mark)))
-        edit = edit.model_copy(update={"when": when, "text": text})
-    elif (plain := _uncompared(edit, seen)) != edit.text:
-        problem = f"compares with what was not spoken of: {edit.text}"
-        edit = edit.model_copy(update={"text": plain})
-    if edit.kind == "preference" and (right := righted(edit.text, *_said_and_asked(seen, mark))) != edit.text:
-        problem = f"turns round what was said: {edit.text}"
-        edit = edit.model_copy(update={"text": right})
-    said_on = seen.session.date_of(mark.turn) or seen.today
-    if edit.text and (dated := redated(edit.text, mark.text, said_on)) != edit.text:
-        problem = f"gives another day than was said: {edit.text}"
-        edit = edit.model_copy(update={"text": dated})
-    return edit.model_copy(update={"quotes": quotes, "sure": mark.sure}), problem
+        return f"says of the user what was said of another: {edit.text}"
+    return _doubt(edit, seen, mark, chance) if not _is_rule(edit) and _only_asks(mark.text) else ""
+
+
+def _worded(
+    edit: Edit, quotes: Sequence[str], seen: Observation, mark: Mark, chance: float
+) -> tuple[str | None, str, str]:
+    """Condition and text as they can stand, and what was wrong with them, if anything was."""
+    when, text = edit.when, edit.text
+    if (plain := _refusal(edit, seen, mark, chance)) is not None:
+        return when, plain, f"leaves out what was refused: {text}"
+    if problem := _doubt(edit, seen, mark, chance):
+        when, text = when_and_text(mark.text) if _is_rule(edit) else (None, memory_text(_meant(quotes, mark)))
+    elif (plain := _uncompared(edit, seen)) != text:
+        problem, text = f"compares with what was not spoken of: {text}", plain
+    if edit.kind == "preference" and (right := righted(text, *_said_and_asked(seen, mark))) != text:
+        problem, text = f"turns round what was said: {text}", right
+    if text and (dated := redated(text, mark.text, seen.session.date_of(mark.turn) or seen.today)) != text:
+        problem, text = f"gives another day than was said: {text}", dated
+    return when, text, problem
+
+
+def _doubt(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str:
+    """Why its text can't stand as it is worded; empty if it can."""
+    if not edit.text:
+        return ""
+    if chance < ABROAD_AT if is_abroad(mark.text) else not edit.inferred and chance < STATED_AT:
+        return f"is worded unsurely: {edit.text}"
+    return "" if supported(edit, seen) else f"says what was not said: {edit.text}"
+
+
+def _is_rule(edit: Edit) -> bool:
+    return edit.kind == "instruction" or (edit.sign == "~" and edit.aliases[0].startswith("i"))
 
 
 def _refusal(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str | None:
@@ -108,7 +126,7 @@ def _refusal(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str | 
     refused side wrongly more often than a rule that takes it as it stands. Where the user names no thing ("the others
     are too loud") a text that names one says more, unless it has the sides wrong.
     """
-    said = declined(mark.text)
+    said = declined(mark.text) if edit.sign == "+" and edit.kind == "preference" else None
     if said is None:
         return None
     liked, not_liked = sides(righted(edit.text, *_said_and_asked(seen, mark)))
