@@ -356,23 +356,6 @@ def test_what_the_model_is_not_sure_of(answer: str, sure: float, edits: list[str
 
 
 @pytest.mark.parametrize(
-    ("said", "quote", "text"),
-    [
-        ("Not a joke, I love tea a lot, me and two guys.", "I love tea a lot", "Loves tea a lot."),
-        ("Not a joke, I love tea a lot, me and two guys.", "love tea", ""),  # too short to be read by itself
-        ("Not a joke, I love tea a lot, me and two guys.", "I drink tea", ""),  # never said
-        ("Not a joke, I love tea a lot, me and Pim.", "I love tea a lot", ""),  # the rest names somebody
-        ("Not a joke, I love tea a lot, since 2019.", "I love tea a lot", ""),
-        ("As someone who avoids gluten, I love tea a lot.", "I love tea a lot", ""),  # what goes before says why
-    ],
-)
-def test_of_a_sentence_worded_wrongly_what_it_quotes_is_the_memory(said: str, quote: str, text: str) -> None:
-    writer = Echo(f'+ fact: Collects nine elephants on Mars. | "{quote}"')
-    [proposal] = policy_of(writer, Liking()).propose([seen(said)])
-    assert [edit.text for edit in proposal.edits] == [text or said]
-
-
-@pytest.mark.parametrize(
     ("said", "answer", "text"),
     [
         ("The love songs don't appeal to me.", "Prefers love songs to rock.", "Dislikes love songs."),
@@ -415,6 +398,14 @@ def test_what_was_refused_in_so_many_words_is_not_worded_otherwise(said: str, an
 def test_what_a_remark_on_things_offered_refuses(said: str, text: str | None) -> None:
     found = declined(said)
     assert (found and found.text) == text
+
+
+def test_a_taste_that_only_points_at_what_was_offered_is_none() -> None:
+    writer = Echo('+ preference?: Prefers the first to the other two. | "I love the first"')
+    [proposal] = policy_of(writer, Liking()).propose(
+        [seen("What now?", "Films or rock concerts.", "I love the first.")]
+    )
+    assert proposal.edits == ()
 
 
 def test_an_unsure_conclusion_leaves_what_was_refused() -> None:

@@ -17,8 +17,8 @@ _NAME = re.compile(r"(?<=\s)(?!I\b|I['’])[A-Z][\w&'’-]*\w|\b\w*\d\w*")
 def unnamed(sentence: str, edits: Sequence[Edit]) -> list[Span]:
     """Parts of a sentence that name what no text of these edits does."""
     texts = " ".join(_texts(edits)).casefold()
-    missing = {name for name in names(sentence) if name not in texts}
-    return [part for part in _several(sentence, edits) if missing & _words(sentence[part.start : part.end])]
+    names = {name for name in _names(sentence) if name not in texts}
+    return [part for part in _several(sentence, edits) if names & _words(sentence[part.start : part.end])]
 
 
 def unsaid(sentence: str, edits: Sequence[Edit]) -> list[Span]:
@@ -41,7 +41,7 @@ def _texts(edits: Sequence[Edit]) -> list[str]:
     return [f"{edit.when or ''} {edit.text}" for edit in edits if edit.text]
 
 
-def names(sentence: str) -> set[str]:
+def _names(sentence: str) -> set[str]:
     """What it names, in lower case."""
     return {match.casefold() for match in _NAME.findall(sentence)}
 

@@ -12,7 +12,6 @@ from agentmem.policy.classify import FEATURES
 from agentmem.policy.days import redated
 from agentmem.policy.edits import Edit
 from agentmem.policy.forgetting import content
-from agentmem.policy.leftover import names
 from agentmem.policy.polarity import righted, sides
 from agentmem.policy.resolve import conversation, find_evidence, shown_memories
 from agentmem.policy.whom import of_another
@@ -32,13 +31,13 @@ ABROAD_AT = 0.9
 """Both in another language than English, where the user's own words stand in place of what was concluded, too. Of the
 34 edits of the test conversations that are below it a reader found 5 worded as well as the user's own sentence; most
 are like "Fa un gâteau normal"."""
-SHORTEST = 3
-"""Words that a quote must have to be read as a memory by itself."""
 SAME = 0.8
 """Share of the shorter text's words that two texts have in common from which on they say the same."""
 
 _OFFERED = content("options ones choices suggestions ideas alternatives approaches")
 """Names of things offered, which a text can leave out."""
+_POINTERS = _OFFERED | content("first second third fourth last former latter one two three four five other others rest")
+"""Words that only point at things offered: "Prefers the first to the other two." says nothing later."""
 _COMPARES = re.compile(r"(?P<kept>.{8,}?),? (?:over|rather than|instead of) (?P<other>.+)")
 _ITSELF = re.compile(r"(?P<kept>prefers .{8,}?) to (?P<other>.+)", re.I)
 
@@ -47,11 +46,12 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
     """An edit as it can stand, None for one that can't, and what was wrong with it, if anything was.
 
     - Quotes that aren't the user's words: the marked sentence is the evidence.
-    - A text that says what nobody said, or that the model is not sure of: what it quotes of the sentence is the text
-      (of an instruction the whole sentence), as the offline policy words it, unless the sentence only asks for
-      something. What was concluded unsurely goes. In other languages the model must be surer.
+    - A text that says what nobody said, or that the model is not sure of: the sentence itself is the text, as the
+      offline policy words it, unless it only asks for something. What was concluded unsurely goes. In other languages
+      the model must be surer.
     - A refusal of things offered that the text does not tell, or tells the other way round: the refusal in the user's
       own words is the text.
+    - A taste that names nothing goes.
     - A text that says of the user what is told of her or him alone goes.
     - A comparison with what nobody spoke of goes; a choice that is plainly turned round is turned back; another month
       than "last week" means becomes that one.
@@ -68,11 +68,12 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
     if why := _unfit(edit, seen, mark, chance):
         return None, why
     said = tuple(quote for quote in edit.quotes if _said(quote, seen))
-    quotes = said or (mark.text,)
-    when, text, problem = _worded(edit, quotes, seen, mark, chance)
+    when, text, problem = _worded(edit, seen, mark, chance)
     if not said:
         problem = problem or f"quotes what was not said: {' / '.join(edit.quotes)}"
-    return edit.model_copy(update={"when": when, "text": text, "quotes": quotes, "sure": mark.sure}), problem
+    return edit.model_copy(
+        update={"when": when, "text": text, "quotes": said or (mark.text,), "sure": mark.sure}
+    ), problem
 
 
 def _unfit(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str:
@@ -81,6 +82,8 @@ def _unfit(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str:
         return ""
     if edit.inferred and chance < CONCLUDED_AT and not is_abroad(mark.text):
         return f"is concluded unsurely: {edit.text}"
+    if edit.kind == "preference" and content(edit.text) <= _POINTERS:
+        return f"names nothing: {edit.text}"
     if _repeats(edit, seen):
         return f"changes nothing: {edit.text}"
     if edit.text and edit.kind != "instruction" and of_another(edit.text, mark.text):
@@ -88,15 +91,13 @@ def _unfit(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str:
     return _doubt(edit, seen, mark, chance) if not _is_rule(edit) and _only_asks(mark.text) else ""
 
 
-def _worded(
-    edit: Edit, quotes: Sequence[str], seen: Observation, mark: Mark, chance: float
-) -> tuple[str | None, str, str]:
+def _worded(edit: Edit, seen: Observation, mark: Mark, chance: float) -> tuple[str | None, str, str]:
     """Condition and text as they can stand, and what was wrong with them, if anything was."""
     when, text = edit.when, edit.text
     if (plain := _refusal(edit, seen, mark, chance)) is not None:
         return when, plain, f"leaves out what was refused: {text}"
     if problem := _doubt(edit, seen, mark, chance):
-        when, text = when_and_text(mark.text) if _is_rule(edit) else (None, memory_text(_meant(quotes, mark)))
+        when, text = when_and_text(mark.text) if _is_rule(edit) else (None, memory_text(mark.text))
     elif (plain := _uncompared(edit, seen)) != text:
         problem, text = f"compares with what was not spoken of: {text}", plain
     if edit.kind == "preference" and (right := righted(text, *_said_and_asked(seen, mark))) != text:
@@ -137,14 +138,6 @@ def _refusal(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str | 
     if said.thing:
         return None if told else said.text
     return said.text if quality & liked and not told else None
-
-
-def _meant(quotes: Sequence[str], mark: Mark) -> str:
-    """What of the sentence the model points at, where the rest ("not a joke, … me and two guys") names nothing more and
-    follows it: what goes before is often the reason ("As someone who avoids gluten, …")."""
-    long = [quote for quote in quotes if len(quote.split()) >= SHORTEST and quote in mark.text
-            and len(mark.text[: mark.text.index(quote)].split()) <= SHORTEST]  # fmt: skip
-    return max((quote for quote in long if names(mark.text) <= names(quote)), key=len, default=mark.text)
 
 
 def _repeats(edit: Edit, seen: Observation) -> bool:
