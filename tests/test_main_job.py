@@ -78,7 +78,7 @@ def test_what_a_local_model_writes_under_the_grammar_can_always_be_read(tmp_path
     """The smallest model cannot extract, but whatever it writes is of the language: held to it by the grammar."""
     agent = Agent("alice", root=tmp_path, model="local:smollm2-135m", policy="prompted")
     policy = agent._parts.policy
-    assert isinstance(policy, PromptedPolicy)
+    assert policy.name == PromptedPolicy.name
     for text in ("I live in Lyon and I never eat meat.", "what is the capital of Peru?"):
         session = make_session([{"role": "user", "content": text}])
         [proposal] = policy.propose([Observation(memories=(), session=session, today=agent._parts.today())])
