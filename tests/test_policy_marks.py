@@ -64,6 +64,17 @@ class Echo:
         return [self.answer for _ in prompts]
 
 
+class Doubtful(Echo):
+    """Writes its answer, and says how sure it is of it."""
+
+    def __init__(self, answer: str, sure: float) -> None:
+        super().__init__(answer)
+        self.sure = sure
+
+    def write(self, prompts: Any, aliases: Any, /) -> list[str]:
+        return [Answer(one, [self.sure]) for one in super().write(prompts, aliases)]
+
+
 def test_sentences_are_those_of_new_user_messages_without_code_and_fiction() -> None:
     chat = seen("Old news here.", "Yes?", "I love tea. See `x = 1`.\n```\nlove = 2\n```", "Fine.",
                 "Let's role-play: you are a pirate and I am the parrot. I love crackers.", "Arr.", "I love rum.",
@@ -347,11 +358,8 @@ def test_a_task_does_not_become_a_memory_where_a_model_worded_it_wrongly() -> No
     ],
 )
 def test_what_the_model_is_not_sure_of(answer: str, sure: float, edits: list[str]) -> None:
-    class Unsure(Echo):
-        def write(self, prompts: Any, aliases: Any, /) -> list[str]:
-            return [Answer(f'{answer} | "I love tea"', [sure]) for _ in super().write(prompts, aliases)]
-
-    [proposal] = policy_of(Unsure(), Liking()).propose([seen("I love tea.", known=["Loves coffee."])])
+    writer = Doubtful(f'{answer} | "I love tea"', sure)
+    [proposal] = policy_of(writer, Liking()).propose([seen("I love tea.", known=["Loves coffee."])])
     assert [edit.text for edit in proposal.edits] == edits
 
 
@@ -409,11 +417,7 @@ def test_a_taste_that_only_points_at_what_was_offered_is_none() -> None:
 
 
 def test_an_unsure_conclusion_leaves_what_was_refused() -> None:
-    class Unsure(Echo):
-        def write(self, prompts: Any, aliases: Any, /) -> list[str]:
-            return [Answer(one, [0.3]) for one in super().write(prompts, aliases)]
-
-    writer = Unsure('+ preference?: Prefers light evenings. | "The love songs don\'t appeal to me"')
+    writer = Doubtful('+ preference?: Prefers light evenings. | "The love songs don\'t appeal to me"', 0.3)
     [proposal] = policy_of(writer, Liking()).propose([seen("The love songs don't appeal to me.")])
     assert [edit.text for edit in proposal.edits] == ["Dislikes love songs."]
 
@@ -450,11 +454,7 @@ def test_languages_are_told_apart_by_small_words_in_nearly_all_that_was_authored
     ],
 )
 def test_in_another_language_the_users_own_words_stand_sooner(sure: float, answer: str, text: str) -> None:
-    class Unsure(Echo):
-        def write(self, prompts: Any, aliases: Any, /) -> list[str]:
-            return [Answer(one, [sure]) for one in super().write(prompts, aliases)]
-
-    writer = Unsure(f'{answer} | "Je fais du thé avec love"')
+    writer = Doubtful(f'{answer} | "Je fais du thé avec love"', sure)
     [proposal] = policy_of(writer, Liking()).propose([seen("Je fais du thé avec love.")])
     assert [edit.text for edit in proposal.edits] == [text]
 

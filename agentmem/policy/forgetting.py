@@ -111,7 +111,7 @@ _WEAK = set(
 
 def asks_to_forget(quote: str, chance: float) -> bool:
     """Whether a sentence asks that something of the user be forgotten; a reader gives it this chance."""
-    return worded_as_request(quote) and (asks_plainly(quote) or chance >= FORGET_AT)
+    return asks_plainly(quote) or (chance >= FORGET_AT and worded_as_request(quote))
 
 
 def asks_plainly(quote: str) -> bool:

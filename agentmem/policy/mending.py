@@ -65,10 +65,13 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
         mark: the sentence that it was asked of.
         chance: how sure it was of its words, see `agentmem.models.sampling.Answer`.
     """
-    if why := _unfit(edit, seen, mark, chance):
+    refused, doubt = _refusal(edit, seen, mark, chance), _doubt(edit, seen, mark, chance)
+    if refused is None and (why := _unfit(edit, seen, mark, chance, doubt)):
         return None, why
     said = tuple(quote for quote in edit.quotes if _said(quote, seen))
-    when, text, problem = _worded(edit, seen, mark, chance)
+    when, text, problem = edit.when, refused, f"leaves out what was refused: {edit.text}"
+    if text is None:
+        when, text, problem = _worded(edit, seen, mark, doubt)
     if not said:
         problem = problem or f"quotes what was not said: {' / '.join(edit.quotes)}"
     return edit.model_copy(
@@ -76,10 +79,8 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
     ), problem
 
 
-def _unfit(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str:
-    """Why the edit can't stand; empty if it can, mended or not."""
-    if _refusal(edit, seen, mark, chance) is not None:
-        return ""
+def _unfit(edit: Edit, seen: Observation, mark: Mark, chance: float, doubt: str) -> str:
+    """Why the edit can't stand; empty if it can, mended or not. `doubt` is what `_doubt` says of its text."""
     if edit.inferred and chance < CONCLUDED_AT and not is_abroad(mark.text):
         return f"is concluded unsurely: {edit.text}"
     if edit.kind == "preference" and content(edit.text) <= _POINTERS:
@@ -88,15 +89,13 @@ def _unfit(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str:
         return f"changes nothing: {edit.text}"
     if edit.text and edit.kind != "instruction" and of_another(edit.text, mark.text):
         return f"says of the user what was said of another: {edit.text}"
-    return _doubt(edit, seen, mark, chance) if not _is_rule(edit) and _only_asks(mark.text) else ""
+    return doubt if not _is_rule(edit) and _only_asks(mark.text) else ""
 
 
-def _worded(edit: Edit, seen: Observation, mark: Mark, chance: float) -> tuple[str | None, str, str]:
-    """Condition and text as they can stand, and what was wrong with them, if anything was."""
+def _worded(edit: Edit, seen: Observation, mark: Mark, problem: str) -> tuple[str | None, str, str]:
+    """Condition and text as they can stand, and what was wrong with them; `problem` is what `_doubt` says of them."""
     when, text = edit.when, edit.text
-    if (plain := _refusal(edit, seen, mark, chance)) is not None:
-        return when, plain, f"leaves out what was refused: {text}"
-    if problem := _doubt(edit, seen, mark, chance):
+    if problem:
         when, text = when_and_text(mark.text) if _is_rule(edit) else (None, memory_text(mark.text))
     elif (plain := _uncompared(edit, seen)) != text:
         problem, text = f"compares with what was not spoken of: {text}", plain

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_SENTENCES = 60
@@ -181,6 +180,7 @@ def _without_pastes(text: str) -> str:
         text = text[:line] + "\n" * (len(text) - line)
     kept: list[str] = []
     lines = text.split("\n")
+    labelled = sum(_LABEL.match(line) is not None for line in lines)
     for number, line in enumerate(lines):
         if _RULE.match(line) or (_LETTER.match(line) and any(lines[number + 1 :]) and len(lines) > number + 2):
             break
@@ -188,22 +188,28 @@ def _without_pastes(text: str) -> str:
         if colon >= 0 and _TASK_ON_TEXT.search(line[:colon]):
             kept.append(line[:colon])
             break
-        kept.append("\n" * len(line) if _is_speaker(line, lines) else line)
+        kept.append("\n" * len(line) if _is_speaker(line, len(lines), labelled) else line)
     result = "\n".join(kept)
     return result + "\n" * (len(text) - len(result))
 
 
-def _is_speaker(line: str, lines: Sequence[str]) -> bool:
+def _is_speaker(line: str, lines: int, labelled: int) -> bool:
     """Whether the line is one of a conversation: what stands before its colon is a part ("user:"), or a name, or there
-    are several such lines. "New plan: I only take the train now" is none."""
+    are several such lines. "New plan: I only take the train now" is none.
+
+    Args:
+        line: of a message.
+        lines: how many it has.
+        labelled: how many of them have something before a colon.
+    """
     if _REPORTS.search(line):
         return True
     label = _LABEL.match(line)
     if label is None:
         return False
-    if _ROLE.fullmatch(label["name"]) or sum(_LABEL.match(other) is not None for other in lines) > 1:
+    if _ROLE.fullmatch(label["name"]) or labelled > 1:
         return True
-    return len(lines) > 1 and label["name"].istitle() and _OPENER.match(label["name"]) is None
+    return lines > 1 and label["name"].istitle() and _OPENER.match(label["name"]) is None
 
 
 def sentences(text: str) -> list[Span]:
