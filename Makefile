@@ -3,7 +3,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: help demo test lint slow bench bench-train eval eval-full eval-peers eval-ablations eval-tables train-default credit docs golden clean
+.PHONY: help demo test lint slow bench bench-train eval eval-full eval-peers eval-ablations eval-tables train-default card credit docs golden clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,12 +62,18 @@ eval-peers: .venv-peers/.installed  ## mem0 and langmem on the same subsets, rea
 eval-ablations: .venv/.installed  ## agentmem without each of its mechanisms, on the subsets of `make eval` (hours)
 	$(PY) -m eval suite ablations --data $(DATA) --out $(RUNS)/eval $(if $(FRESH),--fresh)
 
-train-default: .venv/.installed  ## the detectors and the policy that ship, anew from the data (minutes on a GPU; by estimate a night on two cores; RESUME=1 goes on with the policy)
+SHIPPED := agentmem/policy/data/default
+train-default: .venv/.installed  ## the detectors that ship and a policy of the recipe, anew from the data (minutes on a GPU; by estimate a night on two cores; RESUME=1 goes on with the policy)
 	$(if $(RESUME),,$(PY) -m agentmem.train.judges marks --threads 2)
 	$(if $(RESUME),,$(PY) -m agentmem.train.judges changes --threads 2)
 	$(if $(RESUME),,$(PY) -m agentmem.train.judges tags --threads 2)
 	$(PY) -m agentmem train sft agentmem/train/data/dialogues --recipe agentmem/train/data/default.yaml --out $(RUNS)/default $(if $(RESUME),--resume)
-	$(PY) -m agentmem train export $(RUNS)/default --out agentmem/policy/data/default --base smollm2-135m --about agentmem/train/data/default.json --dtype bfloat16 --part-mb 4.9
+	$(PY) -m agentmem train export $(RUNS)/default --out $(RUNS)/default-policy --base smollm2-135m --about agentmem/train/data/default.json --dtype bfloat16
+	@echo 'Measure it: $(PY) -m eval run dialogues --system agentmem:$(RUNS)/default-policy'
+
+card: .venv/.installed  ## write the card of the policy that ships, from agentmem/train/data/shipped.json
+	$(PY) -m agentmem train export $(SHIPPED) --out $(RUNS)/card --base smollm2-135m --about agentmem/train/data/default.json --about agentmem/train/data/shipped.json --dtype bfloat16 --part-mb 4.9
+	cp $(RUNS)/card/README.md $(SHIPPED)/README.md
 
 credit: .venv/.installed  ## kinds of credit compared on the made-up memory task: curves and a table
 	$(PY) -m benchmarks.credit --out $(RUNS)/credit

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shlex
 import subprocess
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import typer
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 pytest.importorskip("trl", reason="needs the extra train")
@@ -19,11 +22,13 @@ pytest.importorskip("trl", reason="needs the extra train")
 from agentmem.cli import app
 from agentmem.models.embed import get_embedder
 from agentmem.models.judges import ADAPTERS, CHANGES, RELATIONS
+from agentmem.models.lora import read_weights
 from agentmem.models.pairs import load_adapter
-from agentmem.policy import DEFAULT, Observation, load_trained
+from agentmem.policy import DEFAULT, Observation, get_policy, load_trained
 from agentmem.policy.actions import actions_of
 from agentmem.policy.base import WORTHS
 from agentmem.session import Message, Session
+from agentmem.train.export import export
 from agentmem.train.histories import edit_example, read_examples
 from agentmem.train.judges import __main__ as judges
 from agentmem.train.judges import changes, marks
@@ -62,14 +67,13 @@ def test_the_commands_lead_from_the_data_to_a_policy(tmp_path: Path, monkeypatch
     lines = dialogues.read_text("utf-8").splitlines(keepends=True)
     few.write_text("".join(lines[:30]), "utf-8")
     for command in (sft, export):
-        words = [{"agentmem/train/data/dialogues": str(few), "smollm2-135m": str(base),
-                  str(DEFAULT.relative_to(HOME)): str(tmp_path / "policy")}.get(word, word)
+        words = [{"agentmem/train/data/dialogues": str(few), "smollm2-135m": str(base)}.get(word, word)
                  for word in command[command.index("agentmem") + 1 :]]  # fmt: skip
         words += [*shlex.split(SMALL), "--base", str(base)] if "sft" in words else []
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, f"{words}\n{result.output}\n{result.exception}"
 
-    policy = load_trained(tmp_path / "policy", device="cpu")
+    policy = load_trained(tmp_path / "default-policy", device="cpu")
     assert policy.actions.marks == actions_of(DEFAULT).marks
     chat = [Message(role="user", content="I'm allergic to peanuts. What can I cook?")]
     seen = Observation(memories=(), session=Session(id="s", messages=tuple(chat)), today=date(2026, 1, 1))
@@ -148,5 +152,29 @@ def test_the_recipes_that_ship_can_be_read() -> None:
 def test_what_ships_is_small_and_can_be_read() -> None:
     files = [*(HOME / "agentmem").rglob("*.safetensors")]
     assert sum(file.stat().st_size for file in files) < 30e6 and all(file.stat().st_size < 5e6 for file in files)
+
+
+def test_its_card_is_what_the_export_writes_of_it_with_the_figures_that_were_measured(tmp_path: Path) -> None:
+    about: dict[str, Any] = {}
+    for name in ("default.json", "shipped.json"):  # as `make card` gives them
+        about |= json.loads((HOME / "agentmem" / "train" / "data" / name).read_text("utf-8"))
+    out = export(DEFAULT, tmp_path / "card", base="smollm2-135m", about=about, dtype="bfloat16", part_bytes=4_900_000)
     card = (DEFAULT / "README.md").read_text("utf-8")
-    assert 'license: "apache-2.0"' in card and "agentmem/train/data/dialogues" in card and "Not measured" not in card
+    assert (out / "README.md").read_text("utf-8") == card, "make card"
+    assert 'license: "apache-2.0"' in card and "agentmem/train/data/dialogues" in card
+
+    [policy] = set(re.findall(r"--policy (\S+)", card)) | set(re.findall(r'policy="([^"]+)"', card))
+    named = get_policy(policy, embedder=get_embedder, model=lambda: pytest.fail("needs no chat model"), device="cpu")
+    assert named.name == "trained:default"  # --policy and policy= take the name that the card uses
+    report = json.loads((HOME / "eval" / "results" / "dialogues--agentmem-trained.json").read_text("utf-8"))
+    for name in ("edit_f1", "op_f1", "specificity", "sensitivity"):
+        value, (low, high) = report["metrics"][name]["value"], report["metrics"][name]["ci95"]
+        assert re.search(rf"\({name}; .*\| {value:.3f} \({low:.3f}–{high:.3f}\) \|", card), name
+
+
+def test_peft_reads_the_adapter_that_ships_once_it_is_one_file_as_its_card_says(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["train", "export", str(DEFAULT), "--out", str(tmp_path / "adapter")])
+    assert result.exit_code == 0, result.output
+    config = pytest.importorskip("peft").LoraConfig.from_pretrained(str(tmp_path / "adapter"))
+    weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert config.r == 16 and weights.keys() == read_weights(DEFAULT).keys()

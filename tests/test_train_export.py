@@ -105,7 +105,7 @@ def test_the_card_says_what_it_is_and_how_to_use_it(base: Path, tmp_path: Path) 
         "all but forgetting can be undone",
     ):
         assert said in card
-    with pytest.raises(ConfigError, match="no place for author; there are name, data"):
+    with pytest.raises(ConfigError, match="no place for author; there are name, policy, data"):
         export(checkpoint, tmp_path / "out", base="mine", about={"author": "me"})
 
 
@@ -129,6 +129,8 @@ def test_weights_in_parts_and_of_half_size_are_the_same_adapter(base: Path, tmp_
     whole = export(checkpoint, tmp_path / "whole", base=str(base), about={}, dtype="bfloat16")
     parts = export(checkpoint, tmp_path / "parts", base=str(base), about={}, dtype="bfloat16", part_bytes=1500)
     files = sorted(parts.glob("*.safetensors"))
+    assert "one file of them" in (parts / "README.md").read_text()
+    assert "one file of them" not in (whole / "README.md").read_text()
     assert len(files) > 1 and files[0].name == f"adapter_model-00001-of-{len(files):05}.safetensors"
     assert sum(file.stat().st_size for file in files) < (checkpoint / "adapter_model.safetensors").stat().st_size
     one, other = read_adapter(whole), read_adapter(parts)

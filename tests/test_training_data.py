@@ -5,8 +5,10 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from agentmem.models.embed import get_embedder
 from agentmem.policy.edits import parse_edits
 from agentmem.train.histories import read_examples
 from agentmem.train.leaks import leaks
@@ -58,6 +60,35 @@ def test_dialogues_are_split_by_family_and_none_of_a_family_is_on_both_sides():
         sides.setdefault(record["family"], set()).add(record.get("split", "train"))
     assert all(len(side) == 1 for side in sides.values())
     assert sum(side == {"test"} for side in sides.values()) > 100
+
+
+TWIN = 0.85
+"""Cosine of MiniLM from which on two records in English are nearly the same; those of .8 are other requests."""
+
+
+@pytest.mark.slow  # minutes: ten thousand texts
+def test_no_dialogue_for_training_is_nearly_one_of_the_test():
+    records = [record for record in rows("dialogues") if record.get("lang", "en") == "en"]
+    records = [record for record in records if is_latin(said_by_user(record))]
+    sides = [record.get("split", "train") == "test" for record in records]
+    vectors_ND = get_embedder("minilm").encode([said_by_user(record) for record in records])
+    test = np.flatnonzero(sides)
+    cosine_TN = vectors_ND[test] @ vectors_ND.T
+    cosine_TN[:, test] = 0
+    near = cosine_TN.argmax(1)
+    assert not [
+        (records[one]["family"], records[other]["family"])
+        for one, other, cosine in zip(test, near, cosine_TN.max(1), strict=True)
+        if cosine >= TWIN
+    ]
+
+
+def said_by_user(record):
+    return "\n".join(message["content"] for message in record["messages"] if message["role"] == "user")
+
+
+def is_latin(text):
+    return 2 * len(re.findall(r"[A-Za-z]", text)) > len(re.findall(r"\w", text))
 
 
 def test_histories_can_be_read_and_leak_nothing():
@@ -120,7 +151,7 @@ def runs_of(text, size=9):
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the benchmarks' data beside the repository: shared/data")
 def test_no_nine_words_in_a_row_are_a_benchmarks():
-    own = {run for path in DATA.glob("*.jsonl") for text in texts_of(rows(path.name)) for run in runs_of(text)}
-    assert len(own) > 100_000
+    own = {run for name in NAMES for text in texts_of(rows(name)) for run in runs_of(text)}
+    assert len(own) > 500_000
     for path in REAL.rglob("*.json*"):
         assert not own & runs_of(path.read_text("utf-8", errors="replace")), path.name

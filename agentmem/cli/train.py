@@ -177,7 +177,12 @@ def export(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")],
     base: _Base = "",
     about: Annotated[
-        Path | None, typer.Option("--about", metavar="FILE", help="JSON for the model card: data, numbers, licence, …")
+        list[Path] | None,
+        typer.Option(
+            "--about",
+            metavar="FILE",
+            help="JSON for the model card: data, numbers, licence, …; of several the last one counts.",
+        ),
     ] = None,
     dtype: Annotated[
         str | None, typer.Option("--dtype", metavar="TYPE", help="Of the weights: float16, bfloat16; as they are.")
@@ -196,7 +201,7 @@ def export(
         raise ConfigError(f"{run}: does not say its base; name it with --base")
     part_bytes = int(part_mb * 1e6) if part_mb else None
     folder = export(
-        checkpoint, out, base=base or named, about=_about(about), dtype=dtype, part_bytes=part_bytes
+        checkpoint, out, base=base or named, about=_about(about or []), dtype=dtype, part_bytes=part_bytes
     )  # fmt: skip
     _told(common, folder, f"The adapter is in {folder}; use it with: agentmem chat --policy {folder}")
 
@@ -256,16 +261,18 @@ def _weights(rewards: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _about(path: Path | None) -> dict[str, object]:
-    if path is None:
-        return {}
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: not an object with what the card says")
-    return found
+def _about(paths: Sequence[Path]) -> dict[str, object]:
+    """What the files say, of each field the last one."""
+    said: dict[str, object] = {}
+    for path in paths:
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
+        if not isinstance(found, dict):
+            raise ConfigError(f"{path}: not an object with what the card says")
+        said |= found
+    return said
 
 
 def _told(common: Common, folder: Path, line: str) -> None:

@@ -13,7 +13,7 @@ from agentmem.policy.base import MemoryPolicy, Observation, Proposal
 from agentmem.policy.trained import load_trained
 
 DEFAULT = Path(__file__).parent / "data" / "default"
-"""The adapter that ships: what "trained" names (docs/default-policy.md; `make train-default` makes it anew)."""
+"""The adapter that ships: what "trained" names (docs/default-policy.md; its recipe is `make train-default`)."""
 
 _log = logging.getLogger("agentmem")
 

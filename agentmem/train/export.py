@@ -32,8 +32,9 @@ def export(
         checkpoint: folder that PEFT's `save_pretrained` wrote; the adapter may lie in a folder of its name.
         out: folder; made where there is none, and its four files replaced where there are.
         base: name of the base, as `agentmem.models.adapted.base_path` takes it; no path, which others do not have.
-        about: for the card, all of it optional: `name`, `data` (what it was trained on), `method`, `numbers` (what was
-            measured: name -> value), `limits`, `licence`, `base_licence`.
+        about: for the card, all of it optional: `name`, `policy` (what `--policy` calls it, where that isn't its
+            folder), `data` (what it was trained on), `method`, `numbers` (what was measured: name -> value), `limits`,
+            `licence`, `base_licence`.
         dtype: of the weights, float16 or bfloat16 for half the size; None keeps it.
         part_bytes: where the weights are more than that, they become several files, which agentmem reads and PEFT does
             not; None: one file.
@@ -68,7 +69,7 @@ def export(
         _write(tensors, out, part_bytes)
         (out / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
         keep_actions(actions, out)
-        (out / CARD).write_text(_card(out.resolve().name, base, adapter, actions, about), "utf-8")
+        (out / CARD).write_text(_card(out, base, adapter, actions, about), "utf-8")
     return out
 
 
@@ -88,12 +89,13 @@ def _write(tensors: dict[str, Tensor], out: Path, part_bytes: int | None) -> Non
         save_file(part, out / name, metadata={"format": "pt"})
 
 
-_ABOUT = ("name", "data", "method", "numbers", "limits", "licence", "base_licence")
+_ABOUT = ("name", "policy", "data", "method", "numbers", "limits", "licence", "base_licence")
 
 
-def _card(folder: str, base: str, adapter: LoraAdapter, actions: Actions, about: Mapping[str, object]) -> str:
+def _card(out: Path, base: str, adapter: LoraAdapter, actions: Actions, about: Mapping[str, object]) -> str:
     """The model card, with YAML before it as model hubs read it."""
-    name = str(about.get("name") or folder)
+    folder = out.resolve().name
+    name, policy = str(about.get("name") or folder), str(about.get("policy") or folder)
     rank = next(iter(adapter.low_rank.values()))[0].shape[0]
     size = sum(a_RI.numel() + b_OR.numel() for a_RI, b_OR in adapter.low_rank.values())
     sections = {
@@ -101,7 +103,7 @@ def _card(folder: str, base: str, adapter: LoraAdapter, actions: Actions, about:
         "Training data": str(about.get("data") or "Not stated."),
         "Training": str(about.get("method") or "Not stated."),
         "Numbers": _numbers(about.get("numbers")),
-        "Use": _use(folder, base, actions),
+        "Use": _use(policy, base, actions, whole=(out / WEIGHTS).exists()),
         "Limits": str(about.get("limits") or _LIMITS),
         "Licence": str(about.get("licence") or _NO_LICENCE),
     }
@@ -159,23 +161,30 @@ _LANGUAGE = {
 }
 
 
-def _use(folder: str, base: str, actions: Actions) -> str:
-    """How to serve it, with agentmem and without."""
+_PARTS = """Its weights lie in parts, which agentmem reads and PEFT does not.
+`agentmem train export FOLDER --out {whole}`, with this folder for FOLDER, makes one file of them.
+
+"""
+
+
+def _use(policy: str, base: str, actions: Actions, *, whole: bool) -> str:
+    """How to serve it, with agentmem and without. `whole`: its weights are one file."""
+    folder = policy if whole else "adapter"
     return f"""In agentmem, which fetches the base and merges the adapter into it:
 
 ```bash
-agentmem observe chat.json --policy {folder}
+agentmem observe chat.json --policy {policy}
 ```
 
 ```python
 from agentmem import Agent
 
-agent = Agent("alice", policy="{folder}")
+agent = Agent("alice", policy="{policy}")
 ```
 
 With PEFT, for work of your own on it:
 
-```python
+{"" if whole else _PARTS.format(whole=folder)}```python
 from agentmem.models.adapted import base_path
 from agentmem.models.likelihood import load_causal
 from peft import PeftModel

@@ -25,6 +25,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from agentmem.errors import ConfigError
+from agentmem.models.lora import adapter_config, adapter_folder
+from agentmem.models.weights import WEIGHTS as BASES
 from agentmem.train.settings import differences, plain, versions
 from agentmem.train.values import Group
 
@@ -60,13 +62,17 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 
 def policy_of(path: Path) -> tuple[Path, str]:
-    """Where the trained policy of a run lies, and the name of its base; of another folder itself and no name.
+    """Where the trained policy of a run lies, and the name of its base.
 
-    Raises ConfigError when the run has none yet.
+    Of an adapter's folder: itself, and the base that it names, where that is one of agentmem's. Else the name is empty:
+    PEFT notes paths of the machine that it ran on.
+
+    Raises ConfigError when the run has none yet, or no adapter lies there.
     """
     config = path / CONFIG
     if not config.is_file():
-        return path, ""
+        named = str(adapter_config(adapter_folder(path)).get("base_model_name_or_path") or "")
+        return path, named if named.removeprefix("local:") in BASES else ""
     base = str(json.loads(config.read_text("utf-8"))["settings"].get("base", ""))
     if (path / "policy").is_dir():
         return path / "policy", base
