@@ -17,6 +17,8 @@ from eval.systems import SystemSpec
 from eval.systems.ablations import MECHANISMS
 
 BASELINES = ("no-memory", "full-context", "grep", "bm25", "minilm", "hybrid")
+WITH_TRAINED = ("agentmem", "agentmem:trained", *BASELINES)
+"""Where what is written decides: the offline policy, which "agentmem" is in evaluations, and the one that ships."""
 
 
 class Entry(NamedTuple):
@@ -32,15 +34,15 @@ class Entry(NamedTuple):
 
 QUICK = (
     Entry("tiny", None),
-    Entry("personabench", None),
+    Entry("personabench", None, WITH_TRAINED),
     Entry("prefeval-retrieval", 240),
-    Entry("prefeval-implicit", 240),
-    Entry("stale", 6, ("agentmem", *BASELINES, "close-everything")),
+    Entry("prefeval-implicit", 240, WITH_TRAINED),
+    Entry("stale", 6, (*WITH_TRAINED, "close-everything")),
     Entry("nlsi", None),
     Entry("locomo", 400, settings={"groups": 4}),
     Entry("longmemeval", None),
     Entry("convomem", None),
-    Entry("forget", 60, ("agentmem", "no-memory", "bm25")),
+    Entry("forget", 60, ("agentmem", "agentmem:trained", "no-memory", "bm25")),
     Entry("elicit", None, ("agentmem", "no-memory", "full-context")),
     Entry("dialogues", None, ("agentmem", "agentmem:trained", "no-memory")),
     Entry("router", 30, ("agentmem", "agentmem:full_history", "agentmem:whole_memory", "agentmem:retrieve")),

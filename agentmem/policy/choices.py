@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from agentmem.memory import words
 from agentmem.policy.spans import Span, statements
 
-_OPTION = re.compile(r"^\s*(?:\(?(?:\d{1,2}|[a-hA-H])[.):]\)?|[-*•–])\s+(.+)$", re.M)
+_OPTION = re.compile(r"^[^\S\n]*(?:\(?(?:\d{1,2}|[a-hA-H])[.):]\)?|[-*•–])\s+(.+)$", re.M)
 _INLINE = re.compile(
     r"(?:\b(?:could|can|might|try|consider|include|like|such as|are|between|either|recommend|suggest|have)\b"
     r"|:)\s+((?:[^.,!?;]{3,90},\s*){1,7}(?:or|and)\s+[^.!?;]{3,120})[.!?]"
@@ -25,6 +25,11 @@ _PICK = re.compile(
     rf"|\bsuits? (?:me|us)\b|\bmy pick\b|\bappeals to (?:me|us)\b"
     rf"|\boption \d .{{0,80}}\b(?:is|would be) {_GOOD}\b|^\W*(?:the (?:first|second|third|fourth|last)(?: one"
     rf"| option)|option \d|number \d),? please\b",
+    re.I,
+)
+_TURNS_DOWN = re.compile(
+    r"\brather (?:not|avoid|skip|pass)\b"
+    r"|(?:n['’]t|\bnot|\bnever) (?:\w+ )?(?:sound|seem|look|feel|take|choose|pick|go)\b",
     re.I,
 )
 _TAKES = re.compile(
@@ -124,7 +129,7 @@ def choice(assistant: str, user: str, asked: str = "") -> Choice | None:
     sentences = statements(user)
     for place, span in enumerate(sentences):
         said = user[span.start : span.end]
-        if not _PICK.search(said) or said.endswith("?") or _NOT_TASTE.search(said):
+        if not _picks(said) or said.endswith("?") or _NOT_TASTE.search(said):
             continue
         taken = _resolve(said, options) if options else None
         named = None if taken is not None else _named(said, assistant)
@@ -141,6 +146,13 @@ def choice(assistant: str, user: str, asked: str = "") -> Choice | None:
         refused = [] if reasons else [other for other in options if other != option]
         return Choice(span, _worded(option, refused), tuple(reasons))
     return None
+
+
+def _picks(said: str) -> bool:
+    """Whether a clause of it takes something, and does not turn it down: "I'd rather not take the first one"."""
+    return any(
+        _PICK.search(clause) and not _TURNS_DOWN.search(clause) for clause in re.split(r"[,;]|\b(?:but|and)\b", said)
+    )
 
 
 def _resolve(said: str, options: Sequence[str]) -> int | None:

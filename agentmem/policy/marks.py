@@ -23,11 +23,12 @@ from agentmem.models.tags import Tagger, Text
 from agentmem.policy.base import WORTHS, Mark, Observation, Worth
 from agentmem.policy.choices import declines
 from agentmem.policy.edits import Edit
-from agentmem.policy.forgetting import asks_to_forget, forget_edits, meant, speaks_of
+from agentmem.policy.forgetting import asks_plainly, asks_to_forget, forget_edits, meant, speaks_of
 from agentmem.policy.leftover import unnamed, unsaid
 from agentmem.policy.lines import context_of
+from agentmem.policy.pastes import opens_play
 from agentmem.policy.resolve import aliases_of, shortened, texts_of
-from agentmem.policy.spans import is_play, statements
+from agentmem.policy.spans import statements
 
 KNOWN = 2
 """Memories that are read with a sentence: those nearest to it."""
@@ -164,18 +165,20 @@ def _log_odds(chance_N: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def sentences_of(observation: Observation) -> list[Sentence]:
-    """What the user says of themselves in what is new: no code, pasted text or fiction."""
+    """What the user says of themselves in what is new: no code, pasted text or fiction. After the message that opens a
+    role-play nothing but plain requests to forget."""
     messages = [{"role": one.role, "content": one.content} for one in observation.session.messages]
     found: list[Sentence] = []
+    play = False
     for turn, message in enumerate(observation.session.messages):
         if message.role != "user":
             continue
-        if is_play(message.content):
-            break
         if turn >= observation.start:
-            found += [Sentence(turn, span.start, span.end, message.content[span.start : span.end],
-                               context_of(messages, turn, span.start, CONTEXT_CHARS))
-                      for span in statements(message.content)]  # fmt: skip
+            own = [Sentence(turn, span.start, span.end, message.content[span.start : span.end],
+                            context_of(messages, turn, span.start, CONTEXT_CHARS))
+                   for span in statements(message.content)]  # fmt: skip
+            found += [one for one in own if not play or asks_plainly(one.text)]
+        play = play or bool(opens_play(message.content))
     return found
 
 

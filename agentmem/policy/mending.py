@@ -14,6 +14,7 @@ from agentmem.policy.edits import Edit
 from agentmem.policy.forgetting import content
 from agentmem.policy.polarity import righted, sides
 from agentmem.policy.resolve import conversation, find_evidence, shown_memories
+from agentmem.policy.taste import NUMBERS, OFFERED, ORDINALS
 from agentmem.policy.whom import of_another
 from agentmem.policy.wording import declined, memory_text, when_and_text
 
@@ -34,9 +35,9 @@ are like "Fa un gâteau normal"."""
 SAME = 0.8
 """Share of the shorter text's words that two texts have in common from which on they say the same."""
 
-_OFFERED = content("options ones choices suggestions ideas alternatives approaches")
+_OFFERED = content(" ".join(OFFERED) + " ones approaches")
 """Names of things offered, which a text can leave out."""
-_POINTERS = _OFFERED | content("first second third fourth last former latter one two three four five other others rest")
+_POINTERS = _OFFERED | content(" ".join((*ORDINALS, *NUMBERS, "other others rest")))
 """Words that only point at things offered: "Prefers the first to the other two." says nothing later."""
 _COMPARES = re.compile(r"(?P<kept>.{8,}?),? (?:over|rather than|instead of) (?P<other>.+)")
 _ITSELF = re.compile(r"(?P<kept>prefers .{8,}?) to (?P<other>.+)", re.I)
@@ -83,11 +84,11 @@ def _unfit(edit: Edit, seen: Observation, mark: Mark, chance: float, doubt: str)
     """Why the edit can't stand; empty if it can, mended or not. `doubt` is what `_doubt` says of its text."""
     if edit.inferred and chance < CONCLUDED_AT and not is_abroad(mark.text):
         return f"is concluded unsurely: {edit.text}"
-    if edit.kind == "preference" and content(edit.text) <= _POINTERS:
+    if _is_taste(edit) and content(edit.text) <= _POINTERS:
         return f"names nothing: {edit.text}"
-    if _repeats(edit, seen):
+    if _repeats(edit, _righted(edit, edit.text, seen, mark), seen):
         return f"changes nothing: {edit.text}"
-    if edit.text and edit.kind != "instruction" and of_another(edit.text, mark.text):
+    if edit.text and not _is_rule(edit) and of_another(edit.text, mark.text):
         return f"says of the user what was said of another: {edit.text}"
     return doubt if not _is_rule(edit) and _only_asks(mark.text) else ""
 
@@ -99,7 +100,7 @@ def _worded(edit: Edit, seen: Observation, mark: Mark, problem: str) -> tuple[st
         when, text = when_and_text(mark.text) if _is_rule(edit) else (None, memory_text(mark.text))
     elif (plain := _uncompared(edit, seen)) != text:
         problem, text = f"compares with what was not spoken of: {text}", plain
-    if edit.kind == "preference" and (right := righted(text, *_said_and_asked(seen, mark))) != text:
+    if text and (right := _righted(edit, text, seen, mark)) != text:
         problem, text = f"turns round what was said: {text}", right
     if text and (dated := redated(text, mark.text, seen.session.date_of(mark.turn) or seen.today)) != text:
         problem, text = f"gives another day than was said: {text}", dated
@@ -117,6 +118,16 @@ def _doubt(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str:
 
 def _is_rule(edit: Edit) -> bool:
     return edit.kind == "instruction" or (edit.sign == "~" and edit.aliases[0].startswith("i"))
+
+
+def _is_taste(edit: Edit) -> bool:
+    """Of a replacement the alias tells the kind."""
+    return edit.kind == "preference" or (edit.sign == "~" and edit.aliases[0].startswith("p"))
+
+
+def _righted(edit: Edit, text: str, seen: Observation, mark: Mark) -> str:
+    """The text of a taste the way round that the user put it."""
+    return righted(text, *_said_and_asked(seen, mark)) if _is_taste(edit) else text
 
 
 def _refusal(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str | None:
@@ -139,11 +150,11 @@ def _refusal(edit: Edit, seen: Observation, mark: Mark, chance: float) -> str | 
     return said.text if quality & liked and not told else None
 
 
-def _repeats(edit: Edit, seen: Observation) -> bool:
-    """Whether a replacement leaves the one memory it replaces as it is."""
+def _repeats(edit: Edit, text: str, seen: Observation) -> bool:
+    """Whether a replacement by the text leaves the one memory it replaces as it is."""
     known = [words(full_text(memory)) for alias, memory in shown_memories(seen).items() if alias in edit.aliases]
     when = "" if edit.when in (None, "always") else edit.when
-    return edit.sign == "~" and known == [words(f"{when} {edit.text}")]
+    return edit.sign == "~" and known == [words(f"{when} {text}")]
 
 
 def _only_asks(sentence: str) -> bool:
@@ -156,7 +167,7 @@ def _uncompared(edit: Edit, seen: Observation) -> str:
     """The text without "over …" where that names nothing of its own ("Prefers clean rooms over clean spaces."), or, of
     what is stated, nothing that was said. A concluded taste may name its contrary in other words: 21 of 223 authored
     comparisons do."""
-    if edit.kind != "preference":
+    if not _is_taste(edit):
         return edit.text
     if (match := _ITSELF.match(edit.text)) and content(match["other"]) <= content(match["kept"]):
         return match["kept"].rstrip(" ,.") + "."

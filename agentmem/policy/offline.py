@@ -20,8 +20,9 @@ from agentmem.policy.classify import Classifier, classifier_for
 from agentmem.policy.edits import Edit, format_edits
 from agentmem.policy.forgetting import TO_FORGET, asks_to_forget, content, forget_edits, meant, speaks_of
 from agentmem.policy.lines import LABELS, Label, context_of
+from agentmem.policy.pastes import opens_play
 from agentmem.policy.resolve import texts_of
-from agentmem.policy.spans import clauses, is_play, statements
+from agentmem.policy.spans import clauses, statements
 from agentmem.policy.taste import taste
 from agentmem.policy.vetoes import vetoed
 from agentmem.policy.wording import memory_text, when_and_text
@@ -257,7 +258,7 @@ def _units(observation: Observation) -> list[_Unit]:
                 parts = [part for part in parts if len(part.split()) >= 3]  # "please" is no statement of its own
                 if len(parts) > 1:
                     units += [_Unit(turn, number, part, context, False, fiction) for part in parts]
-        fiction = fiction or is_play(message.content)
+        fiction = fiction or bool(opens_play(message.content))
     return units
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from agentmem.errors import OutputError
 from agentmem.policy.base import Observation, Proposal
@@ -12,15 +12,27 @@ from agentmem.route import count_tokens
 from agentmem.session import Message
 
 
-def pieces(observation: Observation, tokens: int) -> Iterator[Observation]:
+def pieces(
+    observation: Observation, tokens: int, shortened: Callable[[str], str] = lambda text: text
+) -> Iterator[Observation]:
     """The observation in pieces of at most `tokens` (estimated) of new messages; at least one.
 
     A longer message is read in parts of 2 * `tokens` characters: that is `tokens` in an alphabet of two characters a
     token.
+
+    Args:
+        observation: the whole.
+        tokens: at most, of one piece.
+        shortened: of the text of a message that is too long what is read at all. A part of it does not show any more
+            that it stands in a pasted text, so who wants the user's own words takes them from the whole.
     """
     before = list(observation.session.messages[: observation.start])
     chars = 2 * tokens
-    new = [part for message in observation.session.messages[observation.start :] for part in _parts(message, chars)]
+    new = [
+        part
+        for message in observation.session.messages[observation.start :]
+        for part in _parts(message, chars, shortened)
+    ]
     first, read = 0, 0
     for place, message in enumerate(new):
         cost = count_tokens(message.content if message.role == "user" else message.content[:ASSISTANT_CHARS])
@@ -31,15 +43,17 @@ def pieces(observation: Observation, tokens: int) -> Iterator[Observation]:
     yield _piece(observation, [*before, *new], len(before) + first)
 
 
-def _parts(message: Message, chars: int) -> list[Message]:
+def _parts(message: Message, chars: int, shortened: Callable[[str], str]) -> list[Message]:
     """A user message in parts of at most `chars` characters, cut at line or sentence ends where there are any."""
-    text, parts = message.content, []
-    while message.role == "user" and len(text) > chars:
+    if message.role != "user" or len(message.content) <= chars:
+        return [message]
+    text, parts = shortened(message.content), []
+    while len(text) > chars:
         ends = [text.rfind(end, chars // 2, chars) + len(end) for end in ("\n", ". ", " ")]
         cut = next((end for end in ends if end >= chars // 2), chars)
         parts.append(text[:cut])
         text = text[cut:]
-    return [message.model_copy(update={"content": part}) for part in [*parts, text]] if parts else [message]
+    return [message.model_copy(update={"content": part}) for part in [*parts, text]]
 
 
 def _piece(observation: Observation, messages: list[Message], start: int) -> Observation:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from agentmem.policy.forgetting import content
+from agentmem.policy.taste import REFUSALS
 
 _LIKES = re.compile(
     r"(?:prefers|likes|loves|enjoys|is (?:a fan|fond) of|wants)\b (?P<what>.+?)"
@@ -23,11 +24,25 @@ _DISLIKES = re.compile(
 _FINDS = re.compile(r"finds\b (?P<what>.+ (?:too|not)\b .+)$", re.I)
 _VERY = r"(?:(?:really|quite|particularly|exactly|just|very|all that|so) )*"
 _FORMS_OF_REFUSAL = (
-    rf"(?:n['’]?t|\bnot) {_VERY}(?:appeal\w*|for me|my (?:thing|style|taste|cup of tea)|a (?:big |huge )?fan"
+    rf"(?:n['’]?t|\bnot) {_VERY}(?:{REFUSALS}|appeal\w*|a (?:big |huge )?fan"
     r"|interest\w*|suit\w*|attract\w*|keen|into|work|fit)\b|\b(?:put|turn)s? me off\b|\bpass on\b"
 )
-_TOO = r"\btoo (?!and\b|but\b)[\w-]+"
+_TOO = (
+    r"\btoo (?!(?:and|but|or|so|on|in|at|with|for|to|of|from|by|when|if|as|because|since|though|especially|i|we|my|our"
+    r"|the|a)\b)[\w-]+"
+)
+"""A quality in excess; "too" before another word, or at the end, is "also"."""
 _REFUSED = re.compile(rf"{_FORMS_OF_REFUSAL}|{_TOO}", re.I)
+_EXCESS = re.compile(_TOO, re.I)
+_NOT = r"(?:n['’]t|\b(?:isnt|arent|wasnt|dont|doesnt|didnt|wont|cant|couldnt|wouldnt|not|never|nothing|hardly))"
+_NEGATED = re.compile(
+    rf"{_NOT}(?: (?:be|been|really|quite|ever|at|all|that|even|feel|seem|sound|look|it|is|it['’]s))*\s*$"
+    rf"|{_NOT} (?:find|think|consider|feel)\b.*$",
+    re.I,
+)
+"""What turns a form round that follows: "isn't too much for me", "would never pass on coffee"."""
+_REACH = 60
+"""Characters before a form in which it is looked for."""
 _TAKEN = re.compile(
     r"\b(?:go|going) (?:with|for)\b|\bi(?:['’]ll| will|['’]d| would) (?:take|choose|pick|prefer)\b"
     r"|\b(?:sounds?|seems?|looks?|would be) (?:like )?(?:the |a )?"
@@ -49,7 +64,7 @@ def righted(text: str, said: str, asked: str = "") -> str:
         return text
     known = content(asked)
     likes, dislikes = _LIKES.match(text), _DISLIKES.match(text)
-    if likes and (re.search(_TOO, likes["what"]) or _only(_REFUSED, _TAKEN, content(likes["what"]) - known, said)):
+    if likes and (_says(_EXCESS, likes["what"]) or _only(_REFUSED, _TAKEN, content(likes["what"]) - known, said)):
         return f"Dislikes {likes['what'].rstrip(' .')}."
     if dislikes and _only(_TAKEN, _REFUSED, content(dislikes["what"]) - known, said):
         return f"Prefers {dislikes['what'].rstrip(' .')}."
@@ -70,7 +85,13 @@ def sides(text: str) -> tuple[set[str], set[str]]:
 def _only(form: re.Pattern[str], contrary: re.Pattern[str], what: set[str], said: str) -> bool:
     """Whether the user speaks of it, and in every clause that does so in this form and not in the contrary one."""
     clauses = [clause for clause in _CLAUSES.split(said) if what & content(_without(clause))]
-    return bool(clauses) and all(form.search(one) and not contrary.search(one) for one in clauses)
+    return bool(clauses) and all(_says(form, one) and not _says(contrary, one) for one in clauses)
+
+
+def _says(form: re.Pattern[str], clause: str) -> bool:
+    """Whether the clause has the form, and not with a negation before it."""
+    starts = (match.start() for match in form.finditer(clause))
+    return any(not _NEGATED.search(clause[max(0, at - _REACH) : at]) for at in starts)
 
 
 def _without(clause: str) -> str:

@@ -13,6 +13,7 @@ from agentmem.policy.base import Mark, Observation, Proposal
 from agentmem.policy.marks import Marker, shipped_marker
 from agentmem.policy.mending import distinct, mended
 from agentmem.policy.pieces import joined, pieces
+from agentmem.policy.spans import own_words
 
 CHUNK_TOKENS = 1000
 """New messages of one prompt: a small model reads a short text better, and memory and answer need their place too."""
@@ -100,8 +101,9 @@ class TrainedPolicy:
 
     def ask(self, observations: Sequence[Observation], /) -> tuple[list[Question], list[Proposal]]:
         """What the model is to be asked at first, and what is proposed of each observation without it."""
+        shortened = own_words if self._marker is not None else str
         parts = [(place, piece) for place, whole in enumerate(observations)
-                 for piece in pieces(whole, self._chunk_tokens)]  # fmt: skip
+                 for piece in pieces(whole, self._chunk_tokens, shortened)]  # fmt: skip
         proposals = [Proposal() for _ in observations]
         if self._marker is not None:
             marked = self._marker.marked([piece for _, piece in parts])

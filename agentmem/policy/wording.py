@@ -7,25 +7,48 @@ import re
 from agentmem.memory import words
 from agentmem.policy.taste import Remark, remark
 
+_DO = (
+    r"(?:please|pls|just|never|always|only|don['’]?t|do not|give|use|show|tell|put|keep|skip|write|answer|reply"
+    r"|respond|remember|assume|suggest|list"
+    r"|include|leave|filter|start|stop|correct|quiz|stick|look|ask|say|add|make|convert|avoid|call|it means|treat"
+    r"|remind|take|check|explain|quote|sort|be)"
+)
+_CLAUSE = (
+    r"(?:i|im|ive|we|my|our|the|it|that|this|he|she|they|you|there|what|which|how|where|who|can|could|would|will|is|are"
+    r"|do|does|any|so|then|no)\b"
+)
+"""How what comes after a comma begins that is a clause, not one more of a list."""
 _OPENING = re.compile(
-    r"^(?:(?:although|though|oh|ah|well|so|and|but|also|plus|ok(?:ay)?|yes|yeah|hmm+|look|anyway|actually|honestly"
-    r"|basically|tbh|btw|fyi|by the way|just so you know"
+    r"^(?:(?:oh|ah|well|so(?! (?:much|many|far|long|that)\b)|and|but|also|plus|ok(?:ay)?|yes|yeah|hmm+"
+    r"|look(?=\s*[,:;–—])|anyway|actually|honestly|basically|tbh|btw|fyi|by the way|just so you know"
     r"|to be (?:perfectly )?honest(?: with you)?|for (?:what it['’]s worth|the record)|i (?:should"
     r"|must) (?:probably )?(?:mention|say|add)(?: that)?"
-    r"|the thing is|long story short|big news|since|because|given that|now that|as for me|personally|in general"
+    r"|the thing is|long story short|big news|as for me|personally|in general"
+    rf"|(?:although|though|since|because|given that|now that)(?= (?:i|im|ive|we|my|our)\b)"
+    rf"(?! \S+.*(?:(?<!and )(?<!but )(?<!or )(?<!that )\b(?:i|we)\b|, (?:{_CLAUSE}|{_DO}\b)))"
     r"|also note(?: that)?|note that|(?:just )?(?:a )?quick (?:one|note)"
-    r"|side note|heads up|(?:one|another) (?:more )?thing"
-    r"|remember(?: that)?|just (?:remember|note)(?: that)?)\b[\s,:;–—-]*)+(?=\S)",
+    r"|side note|heads up|(?:one|another) (?:more )?thing(?=\s*[,:;–—])"
+    r"|remember(?: that| to)?|just (?:remember|note)(?: that)?)\b(?!-\w)[\s,:;–—-]*)+(?=\S)",
     re.I,
 )
+"""What only opens a sentence. "Since" does before the one clause that it has; before two it joins them."""
+_ASKS_NOW = (
+    r"(?:i|we)(?:['’]d (?:like|love|need)\b|['’]ll (?:take|pass|go|try|skip|have)\b"
+    r"| (?:wonder|guess|hope|thought|(?:need|want) (?:an?|some|something|ideas|help)|was (?:wondering|thinking|hoping)"
+    r"|am (?:looking|asking|after))\b|['’]m (?:looking|asking|after)\b)"
+)
+"""What "I" begins that asks for something and tells nothing."""
 _CONSEQUENCE = re.compile(
-    r",? so (?!(?:much|that|far|long|many)\b)"
-    r"(?!.*\b(?:please|pls|don['’]?t|do not|always|never|only|avoid|keep|use)\b).*$",
+    rf"(?:, so(?=,)|,? so (?=(?:{_ASKS_NOW}|(?:it|this|they|those|these|there|you|the|he|she|no|none|nothing|not|any"
+    r"|what|which|how|where|when|can|could|should|would|is|are|do|does|give|show|tell|suggest|list|write|make|find)\b"
+    r"|that(?:['’]s|['’]ll| (?:is|was|will|would|rules?|means?))\b))"
+    r"(?!.{0,400}\b(?:please|pls|don['’]?t|do not|always|never|only|avoid|keep|use)\b)).*$",
     re.I,
 )
-"""", so none of those I'm afraid": what follows from a statement for this one request. A wish in it is kept."""
+"""", so none of those I'm afraid": what follows from a statement for this one request. A wish in it is kept, and so is
+what more it tells of the user: "so I moved to part-time"."""
 _CLOSING = re.compile(
-    r"[\s,;–—-]+(?:by the way|btw|lol|haha|tbh|fyi|though|for what it['’]s worth|just so you know|if that helps"
+    r"[\s,;–—-]{1,9}(?:by the way|btw|lol|haha|tbh|fyi|though|for what it['’]s worth|just so you know|if that helps"
     r"|to be honest)(?=[.!]*$)",
     re.I,
 )
@@ -39,7 +62,7 @@ _ADVERB = (
 )
 _REGULAR = set(
     words(
-        "prefer like love enjoy avoid live work speak need want own keep cook eat drink read write play run teach study"
+        "prefer like love enjoy avoid live work speak need want own keep cook eat drink write play run teach study"
         " use take get find buy wear hate"
         " dislike detest loathe drive cycle commute volunteer coach sing dance paint sleep travel follow practise"
         " practice support manage lead start"
@@ -60,12 +83,25 @@ _SAME = set(
         " gave became began took grew"
         " switched changed changed dropped ended retired married lost broke tore rented picked adopted joined spent ran"
         " wrote taught found made came"
-        " studied worked lived used graduated trained hated loved liked preferred enjoyed cut fell founded took signed"
+        " studied worked lived used graduated trained hated loved liked preferred enjoyed fell founded took signed"
         " traded cancelled canceled"
-        " finished inherited kept led met put read set"
+        " finished inherited kept led met"
     )
 )
+_EITHER = set(words("read put set cut let"))
+"""Verbs whose past is like their present, which another word has to tell."""
+_PAST = re.compile(
+    r"\b(?:ago|yesterday|last (?:night|week\w*|month|year|spring|summer|autumn|fall|winter)|once(?! an?\b)"
+    r"|when i was|already|just|recently|finally|in (?:19|20)\d\d|as a (?:child|kid|teenager))\b",
+    re.I,
+)
+_HABIT = re.compile(
+    r"\b(?:usually|always|often|normally|generally|mostly|rarely|sometimes|occasionally|typically|daily|nightly"
+    r"|weekly|every|each|a lot|most (?:days|nights)|(?:mon|tues|wednes|thurs|fri|satur|sun)days)\b",
+    re.I,
+)
 _FIRST = re.compile(r"\b(?:i|me|we|us|mine|ours|i['’]\w+|we['’]\w+|im|ive|you|your|yours)\b", re.I)
+_SOMEBODY_ELSE = re.compile(r"\b(?:he|she|they|who)\b", re.I)
 _SUBJECT = re.compile(
     rf"^(?:i (?P<verb>am|have)\b|i(?P<short>['’]m|['’]ve|m|ve)\b"
     rf"|i (?P<adverbs>(?:{_ADVERB} )*)(?P<word>[a-z-]+(?:['’]t)?)\b)\s*",
@@ -83,27 +119,32 @@ _HEAD = re.compile(
     rf"|,? then)\s+(?P<text>.{{3,}})$",
     re.I,
 )
-_DO = (
-    r"(?:please|pls|just|never|always|only|don['’]?t|do not|give|use|show|tell|put|keep|skip|write|answer|reply"
-    r"|respond|remember|assume|suggest|list"
-    r"|include|leave|filter|start|stop|correct|quiz|stick|look|ask|say|add|make|convert|avoid|call|it means|treat"
-    r"|take|check|explain|quote|sort|be)"
+_HEAD_DO = re.compile(
+    rf"^(?:please |pls )?(?P<word>{_WHEN}|for|after every|before every|on)\s+"
+    r"(?P<when>[^,:]{3,90}, .{0,60}?\b(?:or|and|which|who)\b.{1,60}?)"
+    rf"(?:,|:|\s+[-–—]|,? then)\s+(?P<text>(?:then )?{_DO}\b.{{3,}})$",
+    re.I,
 )
+"""The comma before what is to be done, not one within the condition: "restaurants in Lyon, Paris or Nice, only …"."""
 _HEAD_BARE = re.compile(
     rf"^(?:please |pls )?(?P<word>{_WHEN})\s+(?P<when>(?:i|you|we|my|there"
     rf"|it)\b[^,]{{3,70}}?)(?<! to)\s+(?P<text>{_DO}\b.{{3,}})$",
     re.I,
 )
 _TAIL = re.compile(
-    r"^(?P<text>.{6,}?),?\s+(?:when(?:ever)?|every time|each time|any ?time|if)\s+(?P<when>(?:i|you|we|my|there|it"
+    r"^(?P<text>.{6,}?),?\s+(?:when(?:ever)?|every time|each time|any ?time|(?<!\bme )(?<!\bsee )(?<!\bcheck )"
+    r"(?<!\bask )(?<!\bknow )(?<!\bas )(?<!\beven )if(?! you please\b))\s+(?P<when>(?:i|you|we|my|there|it"
     r"|we['’]re|i['’]m)\b.{3,})$",
     re.I,
 )
 _FROM_NOW = re.compile(
-    r"[\s,]*\b(?:from now on|from here on(?: out)?|going forward|from today(?: on)?|in (?:the )?future"
-    r"|for good)\b[\s,]*",
+    r"[\s,]{0,9}\b(?:from now on|from here on(?: out)?|going forward|from today(?: on)?"
+    rf"|(?:in (?:the )?future|for good)(?=\s*(?:[,.:;!?–—-]|$)|\s+(?:{_DO}|{_WHEN}|i|you|we|my|our)\b))\b[\s,]*",
     re.I,
 )
+_THANKS = r"(?<!\byou)[\s,]{1,9}(?:please|pls|plz|thanks)(?=[.!]*$)"
+_JUST = r"just(?! (?:answer|list|say|reply|respond|give|show|tell|write|one|the|a|yes|no)\b)"
+""" "Just answer yes or no" is all of the wish; "just use metric" is "use metric"."""
 _GERUND = {
     "ask": "asking", "book": "booking", "paste": "pasting", "mention": "mentioning", "send": "sending",
     "write": "writing",
@@ -125,7 +166,8 @@ def memory_text(quote: str) -> str:
     if found := remark(said):
         return _sentence(found.text)
     plain = _CONSEQUENCE.sub("", said)
-    return _sentence(_turned(plain) or _turned(said) or said)
+    turned = (_turned(one) for one in (plain, said))
+    return _sentence(next((text for text in turned if text and len(words(text)) > 1), said))
 
 
 def declined(quote: str) -> Remark | None:
@@ -149,8 +191,8 @@ def when_and_text(quote: str) -> tuple[str, str]:
     said = re.sub(
         r"^(?:can|could|would|will) you (?:please )?|^i(?:['’]d like| want| need) you to ", "", said, flags=re.I
     )
-    said = _FROM_NOW.sub(" ", said).strip(" ,") or said
-    for pattern in (_HEAD_BARE, _HEAD, _TAIL):
+    said = _FROM_NOW.sub(" ", said).strip(" ,:;–—-") or said
+    for pattern in (_HEAD_BARE, _HEAD_DO, _HEAD, _TAIL):
         match = pattern.match(said)
         if match is not None and "=>" not in match["when"]:
             word = match["word"].lower() if "word" in match.groupdict() else "when"
@@ -159,17 +201,12 @@ def when_and_text(quote: str) -> tuple[str, str]:
 
 
 def _plain(text: str) -> str:
-    return re.sub(
-        r"^(?:please|pls|plz|kindly|just|then|so)[\s,]+|[\s,]+(?:please|pls|plz|thanks)(?=[.!]*$)",
-        "",
-        text.strip(),
-        flags=re.I,
-    )
+    return re.sub(rf"^(?:please|pls|plz|kindly|{_JUST}|then|so)[\s,]+|{_THANKS}", "", text.strip(), flags=re.I)
 
 
 def _condition(word: str, when: str) -> str:
     """The condition without its conjunction, as far as it then still says the same."""
-    when = when.strip(" ,:")
+    when = re.sub(_THANKS, "", when, flags=re.I).strip(" ,:;.!")
     match = re.match(r"(?:i|you|we) (\w+)\b(.*)$", when, re.I)
     if match and match[1].lower() in _GERUND and word not in ("before", "after"):
         return _GERUND[match[1].lower()] + match[2]
@@ -185,8 +222,8 @@ def _turned(said: str) -> str | None:
     if match:
         return _joined("is", match[1])
     match = re.match(r"(?:my|our) (.+)$", said, re.I)
-    if match:
-        return _rest(match[1])
+    if match:  # "and I" stays who it is
+        return None if re.search(r"\bi(?:m|ve)?\b", match[1], re.I) else _rest(match[1])
     match = _SUBJECT.match(said)
     if match is None:
         return None
@@ -196,14 +233,12 @@ def _turned(said: str) -> str | None:
         return _joined(verb, rest.removeprefix("got ") if verb == "has" else rest)
     if said[match.end("word") :][:1] in ("'", "’"):  # "I'd", "I'll": left to the user's words
         return None
-    return (
-        _joined(match["adverbs"].lower() + (_third(match["word"].lower()) or ""), rest)
-        if _third(match["word"].lower())
-        else None
-    )
+    verb = _third(match["word"].lower(), said)
+    return _joined(match["adverbs"].lower() + verb, rest) if verb else None
 
 
-def _third(verb: str) -> str | None:
+def _third(verb: str, said: str = "") -> str | None:
+    """The verb in the third person; of "read" and the like only where `said` tells whether it is past."""
     verb = verb.replace("’", "'")
     if verb in _CONTRACTED:
         return _CONTRACTED[verb]
@@ -211,6 +246,8 @@ def _third(verb: str) -> str | None:
         return _IRREGULAR[verb]
     if verb in _SAME or verb.endswith("ed"):
         return verb
+    if verb in _EITHER:
+        return verb if _PAST.search(said) else verb + "s" if _HABIT.search(said) else None
     if verb not in _REGULAR:
         return None
     if verb.endswith(("s", "sh", "ch", "x", "z", "o")):
@@ -229,10 +266,11 @@ def _rest(rest: str) -> str | None:
     """What follows the subject; None when it speaks of "I" or "you" again in a way that cannot be turned safely."""
 
     def again(match: re.Match[str]) -> str:
-        verb = _third(match[2].lower())
-        return f"{match[1]}{verb}" if verb else match[0]
+        verb = _third((match[2] or "'" + match[3]).lower())
+        mixed = _SOMEBODY_ELSE.search(rest[: match.start()])  # "he was allergic, so I …"
+        return f"{match[1]}{verb}" if verb and not mixed else match[0]
 
-    rest = re.sub(r"(\b(?:and|but|so|or) )i ([a-z]+(?:['’]t)?)\b", again, rest, flags=re.I)
+    rest = re.sub(r"(\b(?:and|but|so|or) )i(?: ([a-z]+(?:['’]t)?)|['’]?(m|ve))\b", again, rest, flags=re.I)
     if _FIRST.search(rest):
         return None
     rest = re.sub(r"\bmyself\b", "themselves", rest, flags=re.I)
