@@ -308,6 +308,34 @@ def test_how_far_the_rule_agrees_with_a_reader(minilm) -> None:
     assert all((a.sign, a.kind, set(a.aliases)) == (b.sign, b.kind, set(b.aliases)) for a, b in doing)
 
 
+def test_what_two_readers_who_did_not_see_the_labels_reach(minilm) -> None:
+    """The figures of eval/README.md: each against the labels, and the first against the second."""
+    lines = (HOME / "eval" / "data" / "blind_edits.jsonl").read_text("utf-8").splitlines()
+    rows, readme = [json.loads(line) for line in lines], (HOME / "eval" / "README.md").read_text("utf-8")
+    cases = {
+        (case.group, str(case.input.today)): case
+        for unit in Dialogues().load(Settings(data=HOME))
+        for case in unit.cases
+    }
+    own, embedder = [cases[row["family"], row["date"]] for row in rows], Remembering(minilm)
+    read = [[edits(*row["readers"][reader]) for row in rows] for reader in (0, 1)]
+
+    def sums(written, gold, name: str) -> float:
+        scores = [scores_of(Proposal(edits=one), tuple(wanted), case.input, "en", embedder).get(name)
+                  for one, wanted, case in zip(written, gold, own, strict=True)]  # fmt: skip
+        kept = [score for score in scores if score is not None and score.value is not None]
+        return sum(score.value or 0 for score in kept) / sum(score.weight for score in kept)
+
+    gold = [case.gold for case in own]
+    first, second = (sums(one, gold, "edit_f1") for one in read)
+    told = (
+        f"edit_f1 {first:.3f} and {second:.3f} against them ({sums(read[0], read[1], 'edit_f1'):.3f} between the two)"
+    )
+    told += ", op_f1 " + " and ".join(f"{sums(one, gold, 'op_f1'):.3f}" for one in read) + ", specificity 1 for both"
+    assert told.replace("0.", ".") in " ".join(readme.split())
+    assert [sums(one, gold, "specificity") for one in read] == [1, 1]
+
+
 def test_a_file_of_ones_own_is_measured_and_a_missing_one_is_said(tmp_path: Path) -> None:
     lines = next(FILE.glob("*.jsonl")).read_text("utf-8").splitlines(keepends=True)
     kept = [line for line in lines if '"split": "test"' in line][:3]

@@ -1,14 +1,17 @@
-"""Which sentences ask to forget, and what: the rules alone, without a reader (agentmem/policy/forgetting.py)."""
+"""Which sentences ask to forget, and what they mean: the rules alone, without a reader."""
 
 from __future__ import annotations
 
+import re
 from time import perf_counter
 
 import numpy as np
 import pytest
 
-from agentmem.models.embed import get_embedder
-from agentmem.policy.forgetting import TO_FORGET, asks_plainly, means_everything, meant, speaks_of, worded_as_request
+from agentmem.models.embed import Remembering, get_embedder
+from agentmem.policy.asked import TO_FORGET, asks_plainly, means_everything, worded_as_request
+from agentmem.policy.forgetting import meant, speaks_of
+from agentmem.train.judges.worth import of_forgetting
 
 KNOWN = {"f1": "Is vegetarian.", "f2": "Lives in Lyon.", "f3": "Allergic to peanuts."}
 
@@ -201,3 +204,10 @@ def test_long_runs_are_read_in_time(run: str) -> None:
         for read in (asks_plainly, worded_as_request, means_everything, TO_FORGET.search):
             read(text)
     assert perf_counter() - begun < 5  # a second, where a quadratic pattern takes minutes
+
+
+def test_the_set_is_as_often_right_as_is_said(minilm) -> None:
+    """Of held-out requests; the figure of `meant`, which the eval's table of mechanisms repeats."""
+    told = of_forgetting(Remembering(minilm))
+    [exact] = re.findall(r"0(\.\d\d) exactly right", told)
+    assert told.startswith("66 requests") and f"for {exact} with the judge" in " ".join((meant.__doc__ or "").split())

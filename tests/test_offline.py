@@ -18,10 +18,11 @@ from agentmem.models.embed import get_embedder
 from agentmem.models.fake import FakeEmbedder
 from agentmem.policy import classify
 from agentmem.policy import lines as of_lines
+from agentmem.policy.asked import asks_to_forget
 from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.choices import choice, options_of
 from agentmem.policy.edits import parse_edits
-from agentmem.policy.forgetting import asks_to_forget, meant
+from agentmem.policy.forgetting import meant
 from agentmem.policy.offline import OfflinePolicy
 from agentmem.policy.resolve import to_ops
 from agentmem.policy.spans import clauses, parts, statements

@@ -181,7 +181,7 @@ def export(
         typer.Option(
             "--about",
             metavar="FILE",
-            help="JSON for the model card: data, numbers, licence, …; of several the last one counts.",
+            help="JSON for the model card: data, numbers, licence, …; of several, of each field the last.",
         ),
     ] = None,
     dtype: Annotated[

@@ -48,8 +48,8 @@ _ELSEWHERE = frozenset(
 """Of German, Dutch and the Scandinavian languages; of French, Spanish, Italian, Portuguese and Romanian; of Polish,
 Czech, Finnish, Hungarian, Turkish, Indonesian, Tagalog, Swahili and Hindi: small words, and verbs said of oneself."""
 _SMALL = _ENGLISH | _ELSEWHERE
-_BOTH = _ENGLISH & _ELSEWHERE
-"""Tell nothing ("me", "no", "a", "was", "on")."""
+_ENGLISH_ALONE, _ELSEWHERE_ALONE = _ENGLISH - _ELSEWHERE, _ELSEWHERE - _ENGLISH
+"""Without those that are both, which tell nothing ("me", "no", "a", "was", "on")."""
 _ARTICLES = frozenset("los las la el le les de del san da di du van von der".split())
 """Not counted before a capital letter: "Los Angeles"."""
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
@@ -72,14 +72,13 @@ def is_abroad(text: str) -> bool:
     own = _plain_words(found)
     words = [word.lower().replace("’", "'") for word in own]
     elsewhere = sum(
-        (word in _ELSEWHERE and word not in _BOTH) or _elided(said) for word, said in zip(words, own, strict=True)
+        word in _ELSEWHERE_ALONE or _ELIDED.match(said) is not None for word, said in zip(words, own, strict=True)
     )
     elsewhere += _SIGN.search(text) is not None
-    english = sum(word in _ENGLISH and word not in _BOTH for word in words)
-    accents = any(_ACCENT.search(word) for word in own)
+    english = sum(word in _ENGLISH_ALONE for word in words)
     if elsewhere != english:
         return elsewhere > english
-    known = sum(_is_english(word) for word in words)
+    known, accents = sum(_is_english(word) for word in words), any(_ACCENT.search(word) for word in own)
     return (accents or elsewhere > 0) and len(found) > 1 and 3 * known < len(words)
 
 
@@ -97,10 +96,6 @@ def _plain_words(found: list[str]) -> list[str]:
             or (word.lower() in _ARTICLES and place + 1 < len(found) and named[place + 1])
         )
     ]
-
-
-def _elided(word: str) -> bool:
-    return _ELIDED.match(word) is not None
 
 
 def _is_english(word: str) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from agentmem.models.embed import Embedder
 from agentmem.models.judges import Judge
+from agentmem.policy.asked import asks_plainly
 from agentmem.policy.base import MemoryPolicy, Observation, Proposal
 from agentmem.policy.edits import Edit, format_edits
-from agentmem.policy.forgetting import asks_plainly, forget_edits, meant
+from agentmem.policy.forgetting import forget_edits, meant
 from agentmem.policy.marks import sentences_of
 from agentmem.policy.resolve import texts_of
 

@@ -20,10 +20,11 @@ from agentmem.models.embed import Embedder, Remembering, get_embedder
 from agentmem.models.judges import CHANGES, Judge, Sight, shipped, shipped_tagger
 from agentmem.models.pairs import Pair
 from agentmem.models.tags import Tagger, Text
+from agentmem.policy.asked import asks_plainly, asks_to_forget
 from agentmem.policy.base import WORTHS, Mark, Observation, Worth
 from agentmem.policy.choices import declines
 from agentmem.policy.edits import Edit
-from agentmem.policy.forgetting import asks_plainly, asks_to_forget, forget_edits, meant, speaks_of
+from agentmem.policy.forgetting import forget_edits, meant, speaks_of
 from agentmem.policy.leftover import unnamed, unsaid
 from agentmem.policy.lines import context_of
 from agentmem.policy.pastes import opens_play

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from agentmem.models.embed import Embedder
 from agentmem.models.judges import Judge, shipped
+from agentmem.policy.asked import TO_FORGET, asks_to_forget
 from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.choices import choice
 from agentmem.policy.classify import Classifier, classifier_for
 from agentmem.policy.edits import Edit, format_edits
-from agentmem.policy.forgetting import TO_FORGET, asks_to_forget, content, forget_edits, meant, speaks_of
+from agentmem.policy.forgetting import content, forget_edits, meant, speaks_of
 from agentmem.policy.lines import LABELS, Label, context_of
 from agentmem.policy.pastes import opens_play
 from agentmem.policy.resolve import texts_of

@@ -100,8 +100,10 @@ _QUIZ = re.compile(  # a question of a test, pasted: its statements are the test
     r"|\b(?:which|what) of the following\b",
     re.I | re.M,
 )
+SUBJECT = r"(?:i|i['’](?:m|ve|d|ll)|im|ive|my|we|we['’](?:re|ve|d)|our)\b"
+"""How a clause begins that is about the one who speaks."""
 _SELF = re.compile(
-    r"\b(?:(?:i|i['’](?:m|ve|d|ll)|im|ive|my|we|we['’](?:re|ve|d)|our)\b|me\b|mine\b|us\b)|\bhere[.!]"
+    rf"\b(?:{SUBJECT}|me\b|mine\b|us\b)|\bhere[.!]"
     r"|(?:^|[.!?]\s+)(?:please|pls|from now on|always|never|forget|delete|erase|remember|got|allergic|vegan"
     r"|vegetarian|no)\b",
     re.I | re.M,
@@ -174,7 +176,7 @@ def _without_pastes(text: str) -> str:
             kept.append(line[:head])
             break
         kept.append("\n" * len(line) if _is_speaker(line, len(lines), labelled) else line)
-        if _BELOW.search(line) and _TASK_ON_TEXT.search(line) and not "".join(lines[number + 1 : number + 2]).strip():
+        if _BELOW.search(line) and _TASK_ON_TEXT.search(line) and not any(lines[number + 1 : number + 2]):
             break
     result = "\n".join(kept)
     return result + "\n" * (len(text) - len(result))

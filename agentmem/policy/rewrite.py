@@ -35,9 +35,10 @@ from typing import Literal, NamedTuple
 
 from agentmem.errors import OutputError
 from agentmem.memory import Forget, Kind, Memory, StandingInstruction, full_text
+from agentmem.policy.asked import worded_as_request
 from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.edits import BLANK, Edit
-from agentmem.policy.forgetting import content, worded_as_request
+from agentmem.policy.forgetting import content
 from agentmem.policy.resolve import aliases_of, conversation, shown_memories, to_ops
 from agentmem.policy.spans import MAX_WORDS, sentences
 from agentmem.prompts import render

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from agentmem.policy.pastes import is_test, opens_play, own_text
+from agentmem.policy.pastes import SUBJECT, is_test, opens_play, own_text
 
 MAX_SENTENCES = 60
 """Of one message; of a longer one the first and the last half of this many are read (a pasted document has more)."""
@@ -28,11 +28,10 @@ _END = re.compile(r"(?<=[.!?…])[\"'”’)]*\s+(?=\S)|(?<=[。！？])(?=[^\s�
 _ABBREVIATION = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|approx|no|Jr|Sr|a\.m|p\.m|[A-Z])|^\s*\d{1,2})\.$", re.I
 )
-_SUBJECT = r"(?:i|i['’](?:m|ve|d|ll)|im|ive|my|we|we['’](?:re|ve|d)|our)\b"
 _CLAUSE = re.compile(
     rf"(?:\s*[,;:]|\s+[-–—]+|\s*—)\s*(?:(?:and|but|so|because|since|as|plus|though|although|which is (?:great|why"
-    rf"|fine) because)\s+)?(?={_SUBJECT})"
-    rf"|\s+(?:and|but|so|because|since|plus)\s+(?={_SUBJECT})"
+    rf"|fine) because)\s+)?(?={SUBJECT})"
+    rf"|\s+(?:and|but|so|because|since|plus)\s+(?={SUBJECT})"
     r"|,\s*(?=(?:as someone who|being an?|given that|since|because|now that|so|could you|can you|would you|should"
     r"|can|could|do|does|what|how|which|where"
     r"|who|when|is|are|would|any|please|from now on|always|never|so please)\b)",
@@ -112,7 +111,7 @@ def parts(sentence: str, least: int = 3) -> list[Span]:
 
 def is_own(part: str) -> bool:
     """Whether it begins with the one who speaks: "I …", "my …", "we …"."""
-    return re.match(_SUBJECT, part, re.I) is not None
+    return re.match(SUBJECT, part, re.I) is not None
 
 
 def _without_link(sentence: str, span: Span) -> Span:
