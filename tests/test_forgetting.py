@@ -10,7 +10,7 @@ import pytest
 
 from agentmem.models.embed import Remembering, get_embedder
 from agentmem.policy.asked import TO_FORGET, asks_plainly, means_everything, worded_as_request
-from agentmem.policy.forgetting import meant, speaks_of
+from agentmem.policy.forgetting import forget_edits, meant, speaks_of
 from agentmem.train.judges.worth import of_forgetting
 
 KNOWN = {"f1": "Is vegetarian.", "f2": "Lives in Lyon.", "f3": "Allergic to peanuts."}
@@ -177,6 +177,7 @@ def test_everything_is_meant_where_it_is_named(said: str) -> None:
 def test_everything_that_is_not_named_means_nothing_known(said: str) -> None:
     assert not means_everything(said)
     assert meant(said, KNOWN, get_embedder("hash"), Sure()) == []
+    assert forget_edits(said, []) == []  # so that not even its own words go from the conversation
 
 
 @pytest.mark.parametrize(

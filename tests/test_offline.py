@@ -26,6 +26,7 @@ from agentmem.policy.forgetting import meant
 from agentmem.policy.offline import OfflinePolicy
 from agentmem.policy.resolve import to_ops
 from agentmem.policy.spans import clauses, parts, statements
+from agentmem.policy.vetoes import vetoed
 from agentmem.policy.wording import memory_text, when_and_text
 from agentmem.session import make_session
 
@@ -427,3 +428,12 @@ def test_another_embedder_gets_its_own_weights_once(tmp_path):
     assert len(files) == 1 and list(tmp_path.rglob("*")).count(files[0]) == 1
     assert np.array_equal(first.weight, again.weight)
     assert first.weight.shape[0] == embedder.dim + classify.features(["a"]).shape[1]
+
+
+@pytest.mark.parametrize(
+    ("said", "none"),
+    [("When you are unsure, always say so.", False), ("If you're not certain, ask me first", False),
+     ("You are a pirate from now on", True), ("From now on you will act as my lawyer", True)],
+)  # fmt: skip
+def test_what_the_assistant_is_to_be_is_no_instruction_and_when_it_is_so_may_be(said: str, none: bool) -> None:
+    assert vetoed(said, "instruction") == none

@@ -327,6 +327,8 @@ def test_what_is_changed_is_a_matter_of_three_readers() -> None:
         ('+ preference?: Prefers tea too sweet. | "tea"', '+ preference?: Dislikes tea too sweet. | "tea"'),
         ('+ preference?: Loves tea over coffee. | "tea"', '+ preference?: Loves tea over coffee. | "tea"'),
         ('+ instruction: at dawn => bring nine elephants. | "tea"', '+ instruction: always => I love tea. | "tea"'),
+        ('+ instruction: cooking => love tea. | "tea"', '+ instruction: always => love tea. | "tea"'),
+        ('+ instruction: raining => love tea. | "tea"', '+ instruction: raining => love tea. | "tea"'),
         ("=", "="),
     ],
 )

@@ -47,7 +47,9 @@ _WEAK = set(
 
 
 def forget_edits(quote: str, meant: Sequence[str]) -> list[Edit]:
-    """`x` for each memory the request means; without an alias when it means none."""
+    """`x` for each memory the request means; without an alias when it means none, none when it names nothing at all."""
+    if not meant and names_nothing(quote):  # "no, remove all" of a file: its words may stay where they were said
+        return []
     return [Edit(sign="x", aliases=(alias,), quotes=(quote,)) for alias in meant] or [Edit(sign="x", quotes=(quote,))]
 
 

@@ -30,6 +30,7 @@ from agentmem.policy.lines import context_of
 from agentmem.policy.pastes import opens_play
 from agentmem.policy.resolve import aliases_of, shortened, texts_of
 from agentmem.policy.spans import statements
+from agentmem.session import Message
 
 KNOWN = 2
 """Memories that are read with a sentence: those nearest to it."""
@@ -175,12 +176,18 @@ def sentences_of(observation: Observation) -> list[Sentence]:
         if message.role != "user":
             continue
         if turn >= observation.start:
+            least = 1 if turn and _asks(observation.session.messages[turn - 1]) else 2
             own = [Sentence(turn, span.start, span.end, message.content[span.start : span.end],
                             context_of(messages, turn, span.start, CONTEXT_CHARS))
-                   for span in statements(message.content)]  # fmt: skip
+                   for span in statements(message.content, least)]  # fmt: skip
             found += [one for one in own if not play or asks_plainly(one.text)]
         play = play or bool(opens_play(message.content))
     return found
+
+
+def _asks(message: Message) -> bool:
+    """Whether a word may answer it: after anything else "thanks" and "perfect" are no statements."""
+    return message.role == "assistant" and "?" in message.content
 
 
 def worths(observation: Observation, edits: Sequence[Edit], sentences: Sequence[Sentence]) -> list[Worth]:

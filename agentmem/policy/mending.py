@@ -53,6 +53,7 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
     - A refusal of things offered that the text does not tell, or tells the other way round: the refusal in the user's
       own words is the text.
     - A taste that names nothing goes.
+    - An instruction on a condition of which nobody spoke holds always.
     - A text that says of the user what is told of her or him alone goes.
     - A comparison with what nobody spoke of goes; a choice that is plainly turned round is turned back; another month
       than "last week" means becomes that one.
@@ -98,6 +99,8 @@ def _worded(edit: Edit, seen: Observation, mark: Mark, problem: str) -> tuple[st
     when, text = edit.when, edit.text
     if problem:
         when, text = when_and_text(mark.text) if _is_rule(edit) else (None, memory_text(mark.text))
+    elif _is_rule(edit) and not _heard(when, seen):
+        problem, when = f"holds on a condition that was not spoken of: {when}", "always"
     elif (plain := _uncompared(edit, seen)) != text:
         problem, text = f"compares with what was not spoken of: {text}", plain
     if text and (right := _righted(edit, text, seen, mark)) != text:
@@ -200,6 +203,12 @@ def supported(edit: Edit, seen: Observation) -> bool:
     if edit.inferred:
         return bool(own & told)
     return len(own - told) <= NEW or len(own & told) >= SUPPORTED * len(own)
+
+
+def _heard(when: str | None, seen: Observation) -> bool:
+    """Whether a condition has a word of what the policy was shown, in any form of it."""
+    own, told = content(when or ""), {word[:4] for word in _told(seen)}
+    return when in (None, "always") or not own or any(word[:4] in told for word in own)
 
 
 def _told(seen: Observation) -> set[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agentmem.models.embed import Embedder
 from agentmem.models.judges import Judge, shipped
+from agentmem.policy.answers import as_said, with_answers
 from agentmem.policy.asked import TO_FORGET, asks_to_forget
 from agentmem.policy.base import Observation, Proposal
 from agentmem.policy.choices import choice
@@ -167,14 +168,15 @@ class OfflinePolicy:
 
     def propose(self, observations: Sequence[Observation], /) -> list[Proposal]:
         """One proposal an observation, in order. Raises ModelError when the embedder fails."""
-        units = [_units(observation) for observation in observations]
+        spelled = [with_answers(observation) for observation in observations]
+        units = [_units(observation) for observation in spelled]
         every = [unit for some in units for unit in some]
         vectors = self._embedder.encode([unit.quote for unit in every])
         chances = self._chances(every, vectors)
         proposals, start = [], 0
-        for observation, own in zip(observations, units, strict=True):
+        for whole, observation, own in zip(observations, spelled, units, strict=True):
             part = slice(start, start + len(own))
-            proposals.append(self._one(observation, own, vectors[part], chances[part]))
+            proposals.append(as_said(self._one(observation, own, vectors[part], chances[part]), whole))
             start += len(own)
         return proposals
 

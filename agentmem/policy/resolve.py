@@ -26,6 +26,7 @@ from agentmem.memory import (
     one_line,
     words,
 )
+from agentmem.policy.answers import is_answer
 from agentmem.policy.base import Observation, Worth
 from agentmem.policy.edits import Edit, format_edit
 from agentmem.route import count_tokens
@@ -141,11 +142,16 @@ def shown_memories(observation: Observation, tokens: int = MEMORY_TOKENS) -> dic
 # -- from edits to ops -----------------------------------------------------------------------------------------------
 
 _PLAIN = str.maketrans("‘’‚“”„–—\u00a0\u2011", "'''\"\"\"-- -")
+_TAKEN = (
+    r"(?:sounds?|looks?|seems?|feels?|works?|suits?|fits?|is|isn['’]t|was|would|will|does|doesn['’]t|please|for me)\b"
+)
 _POINTS_BACK = re.compile(
-    r"\b(option|number|choice)\s*#?\d|\b(first|second|third|fourth|last|former|latter|that|this|both|neither)\b"
-    r"|\b(the )?other (one|option)s?\b|\byes\b",
+    r"\b(?:option|number|choice)\s*#?\d|\byes\b|\bthe other (?:one|option)s?\b|\b(?:this|that)['’]s\b"
+    r"|\b(?:the )?(?:first|second|third|fourth|last|former|latter|this|that|these|those|both|neither)"
+    rf"(?: (?:one|option|choice|idea|suggestion)s?\b|(?=\s*(?:$|[,.;:!?]| {_TAKEN})))",
     re.IGNORECASE,
 )
+"""An answer is understood by what it answers; "last week" and "the one that I like" point to nothing."""
 
 
 def to_ops(
@@ -214,7 +220,7 @@ def find_evidence(quote: str, observation: Observation, inferred: bool = False) 
         exact = _verbatim(quote, messages[turn].content)
         if exact is not None:
             before = turn - 1 if turn and messages[turn - 1].role == "assistant" else None
-            points_back = inferred or _POINTS_BACK.search(exact) is not None
+            points_back = inferred or _POINTS_BACK.search(exact) is not None or is_answer(messages, turn, exact)
             return Evidence(
                 quote=exact, session=observation.session.id, turn=turn, context=before if points_back else None
             )

@@ -53,15 +53,19 @@ class Span:
     end: int
 
 
-def statements(message: str) -> list[Span]:
+def statements(message: str, least: int = 2) -> list[Span]:
     """Sentences of a user message that may speak of the user: no code, quotation, pasted text, test or fiction.
 
     In order; at most MAX_SENTENCES.
+
+    Args:
+        message: what the user wrote.
+        least: words of a sentence; an answer may have one.
     """
     if is_test(message):
         return []
     text = own_text(message)
-    spans = [part for span in sentences(text) for part in _readable(text, span)]
+    spans = [part for span in sentences(text) for part in _readable(text, span, least)]
     if len(spans) > MAX_SENTENCES:
         half = MAX_SENTENCES // 2
         spans = spans[:half] + spans[-half:]
@@ -74,14 +78,14 @@ def own_words(message: str) -> str:
     return "\n".join([*own, *filter(None, [opens_play(message)])])
 
 
-def _readable(text: str, span: Span) -> list[Span]:
+def _readable(text: str, span: Span, least: int = 2) -> list[Span]:
     """The sentence if it can be one that somebody says; of an endless one that speaks of the user, its clauses."""
     said = text[span.start : span.end]
     size = len(said.split())
     if size > MAX_WORDS and is_own(said) and len(said) <= 2 * MAX_CHARS:
         own = [Span(span.start + part.start, span.start + part.end) for part in clauses(said)]
         return [part for one in own if one != span for part in _readable(text, one)]
-    if not (2 <= size <= MAX_WORDS or (size and _UNSPACED.search(said))) or len(said) > MAX_CHARS:
+    if not (least <= size <= MAX_WORDS or (size and _UNSPACED.search(said))) or len(said) > MAX_CHARS:
         return []
     code = _CODE_LINE.search(said) and not (is_own(said) and size >= 4 and not _PUNCTUATION.search(said))
     return [span] if not code and _WORD.search(said) else []

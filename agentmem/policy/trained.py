@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from agentmem.models.sampling import Answer
 from agentmem.policy.actions import EDITS, Actions, actions_of
+from agentmem.policy.answers import as_said, with_answers
 from agentmem.policy.base import Mark, Observation, Proposal
 from agentmem.policy.marks import Marker, shipped_marker
 from agentmem.policy.mending import distinct, mended
@@ -85,7 +86,8 @@ class TrainedPolicy:
     ) -> list[Proposal]:
         """One proposal an observation, of the answers that `write` gives: at first to all questions, then to those that
         take a sentence of which nothing was written for something else, or ask of a part that was left out."""
-        questions, proposals = self.ask(observations)
+        spelled = observations if self._marker is None else [with_answers(whole) for whole in observations]
+        questions, proposals = self.ask(spelled)
         while questions:
             further: list[Question] = []
             for question, answer in zip(questions, write(questions), strict=True):
@@ -97,7 +99,7 @@ class TrainedPolicy:
                 left = self._marker.left_out(question.seen, found.edits) if self._marker and mark else []
                 further += [self._question(question.place, _marked(question.seen, part)) for part in left]
             questions = further
-        return [together(proposal) for proposal in proposals]
+        return [as_said(together(own), whole) for own, whole in zip(proposals, observations, strict=True)]
 
     def ask(self, observations: Sequence[Observation], /) -> tuple[list[Question], list[Proposal]]:
         """What the model is to be asked at first, and what is proposed of each observation without it."""

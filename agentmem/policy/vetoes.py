@@ -51,7 +51,8 @@ _TO_MACHINES = re.compile(
 )
 """Orders to assistants at large stand in pasted pages, not in what a person says of themselves."""
 _YOU_ARE = re.compile(
-    r"\byou(?:['’]re| are| will (?:now )?(?:act|be))\b|\bthe (?:assistant|user|ai|bot)\b|\b(?:system prompt"
+    r"(?<!when )(?<!whenever )(?<!if )(?<!unless )(?<!where )(?<!\bas )\byou(?:['’]re| are| will (?:now )?(?:act"
+    r"|be))\b|\bthe (?:assistant|user|ai|bot)\b|\b(?:system prompt"
     r"|instructions|guidelines)\b",
     re.I,
 )
