@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentmem.policy.base import Observation, Proposal
-from agentmem.policy.questions import spelled_out
+from agentmem.policy.questions import MOST_SAID, speaks, spelled_out
 from agentmem.policy.spans import sentences
 from agentmem.session import Message
+
+_AROUND = " \n\"'”’*_)"
+"""What may stand after a question mark."""
 
 
 def with_answers(observation: Observation) -> Observation:
@@ -41,6 +44,17 @@ def as_said(proposal: Proposal, observation: Observation) -> Proposal:
     return proposal.model_copy(update={"edits": tuple(edits)})
 
 
+def question_of(messages: Sequence[Message], turn: int, said: str) -> str:
+    """The question that the short words of a message answer; empty where they are no answer, or say it themselves."""
+    before = messages[turn - 1] if turn else None
+    if before is None or before.role != "assistant" or not before.content.rstrip(_AROUND).endswith("?"):
+        return ""
+    if len(said.split()) > MOST_SAID or speaks(said) or not messages[turn].content.lstrip().startswith(said):
+        return ""
+    last = sentences(before.content.rstrip(_AROUND))[-1]
+    return before.content[last.start : last.end]
+
+
 def is_answer(messages: Sequence[Message], turn: int, quote: str) -> bool:
     """Whether a quote of a message is such an answer, which nobody understands without the question before it."""
     found = _answer(messages, turn)
@@ -58,7 +72,7 @@ def _answer(messages: Sequence[Message], turn: int) -> tuple[str, str] | None:
     """The first sentence of a user's message, and what it stands for as an answer to the one question before it."""
     if turn < 1 or messages[turn].role != "user" or messages[turn - 1].role != "assistant":
         return None
-    asked, content = messages[turn - 1].content.rstrip(" \n\"'”’*_)"), messages[turn].content.lstrip()
+    asked, content = messages[turn - 1].content.rstrip(_AROUND), messages[turn].content.lstrip()
     spans = sentences(content[:200])
     if asked.count("?") != 1 or not asked.endswith("?") or not spans or spans[0].start:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from agentmem.memory import full_text, words
 from agentmem.policy.abroad import is_abroad
+from agentmem.policy.answers import question_of
 from agentmem.policy.base import Mark, Observation
 from agentmem.policy.classify import FEATURES
 from agentmem.policy.days import redated
@@ -16,7 +17,7 @@ from agentmem.policy.polarity import righted, sides
 from agentmem.policy.resolve import conversation, find_evidence, shown_memories
 from agentmem.policy.taste import NUMBERS, OFFERED, ORDINALS
 from agentmem.policy.whom import of_another
-from agentmem.policy.wording import declined, memory_text, when_and_text
+from agentmem.policy.wording import declined, memory_text, sentence_of, when_and_text
 
 SUPPORTED = 0.5
 """Share of a text's content words from which on the conversation supports it. Of the authored edits that say what was
@@ -48,8 +49,8 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
 
     - Quotes that aren't the user's words: the marked sentence is the evidence.
     - A text that says what nobody said, or that the model is not sure of: the sentence itself is the text, as the
-      offline policy words it, unless it only asks for something. What was concluded unsurely goes. In other languages
-      the model must be surer.
+      offline policy words it, after its question where it is a short answer, unless it only asks for something. What
+      was concluded unsurely goes. In other languages the model must be surer.
     - A refusal of things offered that the text does not tell, or tells the other way round: the refusal in the user's
       own words is the text.
     - A taste that names nothing goes.
@@ -97,7 +98,9 @@ def _unfit(edit: Edit, seen: Observation, mark: Mark, chance: float, doubt: str)
 def _worded(edit: Edit, seen: Observation, mark: Mark, problem: str) -> tuple[str | None, str, str]:
     """Condition and text as they can stand, and what was wrong with them; `problem` is what `_doubt` says of them."""
     when, text = edit.when, edit.text
-    if problem:
+    if problem and (asked := question_of(seen.session.messages, mark.turn, mark.text)):
+        when, text = "always" if _is_rule(edit) else None, f"{asked} {sentence_of(mark.text)}"
+    elif problem:
         when, text = when_and_text(mark.text) if _is_rule(edit) else (None, memory_text(mark.text))
     elif _is_rule(edit) and not _heard(when, seen):
         problem, when = f"holds on a condition that was not spoken of: {when}", "always"

@@ -109,6 +109,11 @@ _PERSONS = (
 """How the one who answers says what was said to them."""
 
 
+def speaks(said: str) -> bool:
+    """Whether words have a subject of their own, "I" or "my" or the like, and so say themselves what they are about."""
+    return re.search(SUBJECT, said, re.I) is not None
+
+
 def spelled_out(question: str, answer: str) -> str:
     """The sentence that an answer stands for; empty where the question is none about the user, or it isn't plain.
 
@@ -141,7 +146,7 @@ def _mine(text: str) -> str:
 def _value(said: str, asked: str = "") -> str:
     """The answer as part of a sentence; empty where it is no name, noun or number."""
     said = _POLITE.sub("", _POLITE.sub("", said)).strip(" ,")
-    if not said or re.search(SUBJECT, said, re.I) or any(one.match(said) for one in (_OPEN, _YES, _NO, _OFTEN)):
+    if not said or speaks(said) or any(one.match(said) for one in (_OPEN, _YES, _NO, _OFTEN)):
         return ""
     small = said.split()[0].lower() in _SMALL or (_COMMON_NOUNS.search(asked) and said[1:] == said[1:].lower())
     return said[:1].lower() + said[1:] if small else said

@@ -140,8 +140,10 @@ def sentences(text: str) -> list[Span]:
 
 
 def _trim(text: str, start: int, end: int) -> Span:
-    while start < end and (text[start].isspace() or text[start] in "-*•"):
-        start += 1
+    while start < end and (
+        text[start].isspace() or (text[start] in "-*•" and not text[start + 1 : start + 2].isdigit())
+    ):
+        start += 1  # a bullet, but not the sign of "-7 both eyes"
     while end > start and (text[end - 1].isspace() or text[end - 1] in ",;:-–—"):
         end -= 1
     return Span(start, end)

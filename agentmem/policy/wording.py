@@ -164,16 +164,16 @@ def memory_text(quote: str) -> str:
     """
     said = _bare(quote)
     if found := remark(said):
-        return _sentence(found.text)
+        return sentence_of(found.text)
     plain = _CONSEQUENCE.sub("", said)
     turned = (_turned(one) for one in (plain, said))
-    return _sentence(next((text for text in turned if text and len(words(text)) > 1), said))
+    return sentence_of(next((text for text in turned if text and len(words(text)) > 1), said))
 
 
 def declined(quote: str) -> Remark | None:
     """What a sentence refuses of things offered, the text as that of a memory; None where it refuses nothing."""
     found = remark(_bare(quote))
-    return found._replace(text=_sentence(found.text)) if found and found.refused else None
+    return found._replace(text=sentence_of(found.text)) if found and found.refused else None
 
 
 def _bare(quote: str) -> str:
@@ -196,8 +196,8 @@ def when_and_text(quote: str) -> tuple[str, str]:
         match = pattern.match(said)
         if match is not None and "=>" not in match["when"]:
             word = match["word"].lower() if "word" in match.groupdict() else "when"
-            return _condition(word, match["when"]), _sentence(_plain(match["text"]))
-    return "always", _sentence(_plain(said))
+            return _condition(word, match["when"]), sentence_of(_plain(match["text"]))
+    return "always", sentence_of(_plain(said))
 
 
 def _plain(text: str) -> str:
@@ -277,7 +277,8 @@ def _rest(rest: str) -> str | None:
     return re.sub(r"\b(?:my|our)\b", "their", rest, flags=re.I)
 
 
-def _sentence(text: str) -> str:
+def sentence_of(text: str) -> str:
+    """Words with a capital and a full stop."""
     text = text.strip(" ,;")
     text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?", "…")) else text + "."
