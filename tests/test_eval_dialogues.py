@@ -337,7 +337,7 @@ def test_what_two_readers_who_did_not_see_the_labels_reach(minilm) -> None:
 
 
 def test_a_file_of_ones_own_is_measured_and_a_missing_one_is_said(tmp_path: Path) -> None:
-    lines = next(FILE.glob("*.jsonl")).read_text("utf-8").splitlines(keepends=True)
+    lines = (FILE / "rounds-1-3.jsonl").read_text("utf-8").splitlines(keepends=True)
     kept = [line for line in lines if '"split": "test"' in line][:3]
     own = tmp_path / "mine.jsonl"
     own.write_text("".join(kept), "utf-8")
