@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentmem.policy import Observation, Proposal
-from agentmem.policy.answers import as_said, is_answer, with_answers
+from agentmem.policy.answers import as_said, is_answer, question_of, with_answers
 from agentmem.policy.edits import Edit
 from agentmem.policy.marks import sentences_of
 from agentmem.policy.questions import spelled_out
@@ -33,6 +33,7 @@ def talk(*texts: str, start: int = 0) -> Observation:
         ("How old is your daughter?", "six", "My daughter is six years old."),
         ("How many kids do you have?", "Two.", "I have two kids."),
         ("How often do you run?", "twice a week", "I run twice a week."),
+        ("When do you usually get up?", "at six", "I usually get up at six."),
         ("And where do you live?", "Porto!", "I live in Porto."),
         ("Where are you from?", "near Porto", "I am from near Porto."),
         ("Which state are you in?", "Oregon", "I am in Oregon."),
@@ -75,6 +76,7 @@ def test_an_answer_is_spelled_out(question: str, answer: str, sentence: str) -> 
         ("What mood are you in?", "knives out"),
         ("Are you ready to begin?", "yes"),
         ("Do you like this?", "yes"),
+        ("When do you fly?", "the 12th"),  # once
         ("Do you have a fan on batteries?", "no"),  # not at hand
         ("Where do you live?", "why?"),  # asks back
         ("Where do you live?", "not telling"),
@@ -152,3 +154,14 @@ def test_any_texts_can_be_read(question: str, answer: str) -> None:
     assert sentence == "" or sentence.endswith(".")
     seen = talk("hi", question + "?", answer or "-")
     as_said(Proposal(), with_answers(seen))
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [("beginners, ages 6-10", True), ("zwei, ein Hund und eine Katze", True), ("That's a great idea!", False),
+     ("Pretty good!", False), ("my wife and I", False), ("one, two, three, four, five, six, seven", False)],
+)  # fmt: skip
+def test_short_words_are_understood_by_their_question_unless_they_speak_for_themselves(said: str, asked: bool) -> None:
+    question = "What level do you teach?"
+    assert question_of(talk("hi", f"Fine. {question}", said).session.messages, 2, said) == (question if asked else "")
+    assert question_of(talk("hi", "Fine.", said).session.messages, 2, said) == ""

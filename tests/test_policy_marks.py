@@ -606,3 +606,27 @@ def test_the_detector_that_ships_knows_plain_cases(whole: bool, monkeypatch: pyt
     for text, marked in [*((text, True) for text in worth), *((text, False) for text in not_worth)]:
         [read] = marker.marked([seen(text)])
         assert bool(read) == marked, text
+
+
+class Hardly(Liking):
+    """Finds a little worth in everything."""
+
+    def probabilities(self, pairs: Any, /) -> Any:
+        return np.array([[0.8, 0.2, *[0.0] * 6] for _ in pairs], np.float32).reshape(-1, len(WORTHS))
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "edits"),
+    [("Fine. Where do you teach?", "Gondar", ['+ fact: Loves Gondar. | "Gondar"']), ("Fine.", "in Gondar", []),
+     ("Fine. Where do you teach?", "That's a long story", [])],
+)  # fmt: skip
+def test_a_short_answer_needs_less(before: str, said: str, edits: list[str]) -> None:
+    writer = Echo(f'+ fact: Loves Gondar. | "{said}"')
+    [proposal] = policy_of(writer, Hardly()).propose([seen("hi", before, said)])
+    assert [format_edits([edit]) for edit in proposal.edits] == edits
+
+
+def test_an_unsure_text_of_a_short_answer_stands_after_its_question() -> None:
+    writer = Doubtful('+ fact: Loves Gondar. | "Gondar"', 0.3)
+    [proposal] = policy_of(writer, Hardly()).propose([seen("hi", "Fine. And the school?", "Gondar")])
+    assert [edit.text for edit in proposal.edits] == ["And the school? Gondar."]

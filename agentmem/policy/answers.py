@@ -18,14 +18,15 @@ _AROUND = " \n\"'”’*_)"
 
 def with_answers(observation: Observation) -> Observation:
     """The observation with the user's new short answers spelled out; itself where there are none."""
-    messages = list(observation.session.messages)
-    for turn, (said, sentence) in _answers(observation).items():
+    messages, answers = list(observation.session.messages), _answers(observation)
+    for turn, (said, sentence) in answers.items():
         rest = messages[turn].content.lstrip()[len(said) :].lstrip()
         messages[turn] = messages[turn].model_copy(update={"content": f"{sentence} {rest}".rstrip()})
-    if messages == list(observation.session.messages):
+    if not answers:
         return observation
     session = observation.session.model_copy(update={"messages": tuple(messages)})
-    return observation.model_copy(update={"session": session})
+    spelled = tuple(sentence for _, sentence in answers.values())
+    return observation.model_copy(update={"session": session, "spelled": spelled})
 
 
 def as_said(proposal: Proposal, observation: Observation) -> Proposal:

@@ -41,6 +41,8 @@ class Observation(Value):
     today: date
     mark: Mark | None = None
     """The sentence that the policy is asked of; None: of all that is new."""
+    spelled: tuple[str, ...] = ()
+    """Sentences in it that stand for short answers, see agentmem/policy/answers.py."""
 
 
 class Proposal(Value):

@@ -371,7 +371,8 @@ class Marker:
     def _least(self, whole: Observation, reading: Reading) -> float:
         """Probability of being worth something from which on it is marked."""
         said, messages = reading.said.sentence, whole.session.messages
-        if reading.calls_for in _STATED and question_of(messages, said.turn, said.text):
+        answers = said.text in whole.spelled or bool(question_of(messages, said.turn, said.text))
+        if answers and reading.calls_for in _STATED:
             return min(self.at, ANSWERED)
         before = messages[said.turn - 1].content if said.turn and messages[said.turn - 1].role == "assistant" else ""
         taste = reading.calls_for in ("preference", "inferred")

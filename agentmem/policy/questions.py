@@ -42,6 +42,11 @@ _OPEN = re.compile(
     re.I,
 )
 """How answers begin that leave open, ask back, point elsewhere or ask for something."""
+_REMARK = re.compile(
+    r"^\W*(?:that|those|these|this|it|he|she|they|there|his|her|their|its|thanks?|good|great|nice|cool|perfect|wow|ha+h*"
+    r"|lol|pretty|sounds|hey|hi|hello|definitely|totally|exactly|absolutely)\b",
+    re.I,
+)
 _POLITE = re.compile(r"^(?:um+|uh+|oh|ah)\W+|,? (?:please|pls|thanks|thank you|i think|i guess|for me)$", re.I)
 _OPENER = (
     r"(?=(?:what|which|where|who|when|how|do you|are you|is there|any|should|shall|want me|would you like me|may i"
@@ -51,7 +56,7 @@ _OPENER = (
 _LEAD = re.compile(rf"^(?:.*[,:;–—]\s+|(?:and|so|ok|okay|also|but|well|then)\s+){_OPENER}", re.I)
 """What a question begins with: "By the way, …", "So I can narrow it down, …"."""
 _TRAIL = re.compile(
-    r",? (?:roughly|more or less|exactly|by the way|then|though|if you don't mind(?: me asking| my asking)?"
+    r",? (?:again|roughly|more or less|exactly|by the way|then|though|if you don't mind(?: me asking| my asking)?"
     r"|if i may ask)$",
     re.I,
 )
@@ -110,8 +115,9 @@ _PERSONS = (
 
 
 def speaks(said: str) -> bool:
-    """Whether words have a subject of their own, "I" or "my" or the like, and so say themselves what they are about."""
-    return re.search(SUBJECT, said, re.I) is not None
+    """Whether words say themselves what they are about: with "I" or "my" or the like, or as a remark on what was said
+    ("that's a great idea", "pretty good!")."""
+    return re.search(rf"\b{SUBJECT}", said, re.I) is not None or _REMARK.match(said) is not None
 
 
 def spelled_out(question: str, answer: str) -> str:
@@ -318,7 +324,7 @@ _FORMS = (
     _form(r"how old (?:are you|is your (?P<thing>.+))", _aged),
     _form(r"(?:what|who|when)(?:'s| (?P<be>is|are)) your (?P<thing>.+?)(?: like)?", _named),
     _form(r"how many (?P<thing>.+?) do you (?P<verb>.+)", _counted),
-    _form(r"(?:how often|when) do you (?P<verb>.+)", _frequent),
+    _form(r"(?:how often do you|when do you (?=usually|normally|typically|mostly|always)) ?(?P<verb>.+)", _frequent),
     _form(r"where (?P<do>do|are) you (?P<verb>.+)", _where),
     _form(r"(?:which|what) (?P<thing>.+?) (?P<do>do|are) you (?P<verb>.+)", _which),
     _form(r"what(?P<thing>) (?P<do>do|are) you (?P<verb>(?:usually )?(?:do(?: for (?:work|a living))?|drive|ride|study"
