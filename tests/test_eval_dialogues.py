@@ -20,6 +20,7 @@ from agentmem.models.embed import Remembering
 from agentmem.models.fake import FakeEmbedder
 from agentmem.policy import MemoryPolicy, Observation, Proposal, get_policy
 from agentmem.policy.edits import parse_edits
+from agentmem.policy.resolve import to_ops
 from agentmem.session import make_session
 from agentmem.train.histories import read_examples
 from agentmem.train.judges.lines import examples
@@ -334,6 +335,15 @@ def test_what_two_readers_who_did_not_see_the_labels_reach(minilm) -> None:
     told += ", op_f1 " + " and ".join(f"{sums(one, gold, 'op_f1'):.3f}" for one in read) + ", specificity 1 for both"
     assert told.replace("0.", ".") in " ".join(readme.split())
     assert [sums(one, gold, "specificity") for one in read] == [1, 1]
+
+
+def test_the_short_answers_can_be_measured_and_quote_what_was_said() -> None:
+    cases = [case for unit in Dialogues().load(Settings(data=HOME / "eval" / "data" / "short_answers.jsonl"))
+             for case in unit.cases]  # fmt: skip
+    assert len(cases) == 240 and sum(not case.gold for case in cases) == 108
+    for case in cases:
+        ops, refused = to_ops(case.gold, case.input, rng=random.Random(0))
+        assert len(ops) == len(case.gold) and not refused
 
 
 def test_a_file_of_ones_own_is_measured_and_a_missing_one_is_said(tmp_path: Path) -> None:
