@@ -88,6 +88,9 @@ def test_an_answer_is_spelled_out(question: str, answer: str, sentence: str) -> 
         ("What's your name?", "that is a question I have been asked far too often in my life"),
         ("Wo wohnst du?", "Porto"),  # English only
         ("", "yes"),
+        ("What's your password?", "hunter2"),
+        ("What is your card number?", "4111"),
+        ("Do you play an instrument or sing?", "sing"),
     ],
 )
 def test_what_is_not_plain_stays(question: str, answer: str) -> None:
@@ -165,3 +168,4 @@ def test_short_words_are_understood_by_their_question_unless_they_speak_for_them
     question = "What level do you teach?"
     assert question_of(talk("hi", f"Fine. {question}", said).session.messages, 2, said) == (question if asked else "")
     assert question_of(talk("hi", "Fine.", said).session.messages, 2, said) == ""
+    assert question_of(talk("hi", "Fine. And the PIN?", said).session.messages, 2, said) == ""

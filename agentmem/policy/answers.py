@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agentmem.policy.base import Observation, Proposal
-from agentmem.policy.questions import MOST_SAID, speaks, spelled_out
+from agentmem.policy.questions import MOST_SAID, asks_secret, speaks, spelled_out
 from agentmem.policy.spans import sentences
 from agentmem.session import Message
 
@@ -53,7 +53,8 @@ def question_of(messages: Sequence[Message], turn: int, said: str) -> str:
     if len(said.split()) > MOST_SAID or speaks(said) or not messages[turn].content.lstrip().startswith(said):
         return ""
     last = sentences(before.content.rstrip(_AROUND))[-1]
-    return before.content[last.start : last.end]
+    asked = before.content[last.start : last.end]
+    return "" if asks_secret(asked) else asked
 
 
 def is_answer(messages: Sequence[Message], turn: int, quote: str) -> bool:

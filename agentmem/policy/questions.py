@@ -43,7 +43,8 @@ _OPEN = re.compile(
 )
 """How answers begin that leave open, ask back, point elsewhere or ask for something."""
 _REMARK = re.compile(
-    r"^\W*(?:that|those|these|this|it|he|she|they|there|his|her|their|its|thanks?|good|great|nice|cool|perfect|wow|ha+h*"
+    r"^\W*(?:that|those|these|this|it|he|she|they|there|his|her|their|its|thanks?|good|great|nice|cool|perfect|wow"
+    r"|ha+h*"
     r"|lol|pretty|sounds|hey|hi|hello|definitely|totally|exactly|absolutely)\b",
     re.I,
 )
@@ -84,6 +85,13 @@ _FOR_NOTE = re.compile(
     r"|plan around|know about|be aware of|respect))$",
     re.I,
 )
+_SECRET = re.compile(
+    r"\b(?:pass ?(?:word|phrase|code)|pin|cvv|otp|iban|ssn|social security|token|credit card|login"
+    r"|(?:card|account|passport|licen[cs]e|id) (?:no|number)"
+    r"|(?:api|access|secret|private|recovery|verification|security|one[- ]time|door|alarm) (?:key|code|phrase"
+    r"|question))\b",
+    re.I,
+)
 _LASTING = re.compile(
     r"\b(?:always|never|from now on|from here on|going forward|in (?:the )?future|whenever|every time|each time"
     r"|by default|as a rule|every (?:day|week|month|morning|evening|answer|reply))\b",
@@ -114,6 +122,11 @@ _PERSONS = (
 """How the one who answers says what was said to them."""
 
 
+def asks_secret(asked: str) -> bool:
+    """Whether a question asks for what is never a memory: a password, a card's number."""
+    return _SECRET.search(asked) is not None
+
+
 def speaks(said: str) -> bool:
     """Whether words say themselves what they are about: with "I" or "my" or the like, or as a remark on what was said
     ("that's a great idea", "pretty good!")."""
@@ -130,7 +143,13 @@ def spelled_out(question: str, answer: str) -> str:
     asked = " ".join(question.strip(" \"'”’*_").replace("’", "'").split()).rstrip(" ?")
     asked = _TRAIL.sub("", _LEAD.sub("", asked))
     said = " ".join(answer.split()).strip(" .!,;")
-    if not said or "?" in answer or len(asked.split()) > MOST_ASKED or len(said.split()) > MOST_SAID:
+    if (
+        not said
+        or "?" in answer
+        or asks_secret(asked)
+        or len(asked.split()) > MOST_ASKED
+        or len(said.split()) > MOST_SAID
+    ):
         return ""
     for pattern, spell in _FORMS:
         if match := pattern.match(asked):
@@ -252,6 +271,8 @@ def _either(match: re.Match[str], said: str) -> str:
 def _taken(first: str, second: str, said: str) -> str:
     """Of "an aisle" and "a window seat when you fly" what the answer names, with the end that both share."""
     one, other = first.split(), second.split()
+    if one[0].lower() in _ARTICLES and other[0].islower() and other[0] not in _ARTICLES:
+        return ""  # "an instrument or sing"
     bare, article = one[0].lower() not in _ARTICLES, other[0].lower() in _ARTICLES
     own_words = len(one) + (bare and article)  # "tea or a coffee in the morning": as many of the second are its own
     named = set(words(said)) - _ARTICLES
