@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentmem.policy import Observation, Proposal
-from agentmem.policy.answers import as_said, is_answer, question_of, with_answers
+from agentmem.policy.answers import as_said, question_of, with_answers
 from agentmem.policy.edits import Edit
 from agentmem.policy.marks import sentences_of
 from agentmem.policy.questions import spelled_out
@@ -57,6 +57,7 @@ def talk(*texts: str, start: int = 0) -> Observation:
         ("Should I always add sources?", "yes please", "Please always add sources."),
         ("Shall I give you distances in miles from now on?", "ok", "Please give me distances in miles from now on."),
         ("Shall I remember that you prefer aisle seats?", "Yes", "I prefer aisle seats."),
+        ("Shall I always correct you?", "yes", "Please always correct me."),
     ],
 )
 def test_an_answer_is_spelled_out(question: str, answer: str, sentence: str) -> None:
@@ -91,6 +92,21 @@ def test_an_answer_is_spelled_out(question: str, answer: str, sentence: str) -> 
         ("What's your password?", "hunter2"),
         ("What is your card number?", "4111"),
         ("Do you play an instrument or sing?", "sing"),
+        ("For your mom, any allergies?", "nuts"),
+        ("If you were a knight, what's your name?", "Lancelot"),
+        ("What do you do?", "run away"),  # a turn of a game
+        ("Are you allergic to peanuts or shellfish?", "shellfish"),
+        ("Do you eat meat or only fish?", "meat"),
+        ("Do you live alone or with your parents?", "alone"),
+        ("You're pregnant?", "Oh!"),
+        ("Is there anything you don't eat?", "No, everything"),
+        ("Do you not eat meat?", "no"),
+        ("Do you have to wear glasses?", "no"),
+        ("Are you two married?", "yes"),
+        ("How do you like your new job?", "boring"),
+        ("Where do you live?", "used to be Porto"),
+        ("Shall I remember your address?", "yes"),
+        ("Want me to explain why it never terminates?", "yes"),
     ],
 )
 def test_what_is_not_plain_stays(question: str, answer: str) -> None:
@@ -125,9 +141,6 @@ def test_the_evidence_is_what_was_said() -> None:
     proposal = as_said(Proposal(edits=edits), seen)
 
     assert [edit.quotes for edit in proposal.edits] == [("Porto.",), ("I love it",), ("nuts",)]
-    assert is_answer(seen.session.messages, 2, "Porto.")
-    assert not is_answer(seen.session.messages, 2, "I love it")
-    assert not is_answer(seen.session.messages, 0, "hi")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +152,31 @@ def test_the_evidence_is_what_was_said() -> None:
 def test_evidence_names_what_it_answers_where_it_points_there(quote: str, pointed: bool) -> None:
     found = find_evidence(quote, talk("hi", "One, two or three.", quote))
     assert found.context == (1 if pointed else None)
+
+
+def test_an_answer_is_not_found_in_another_word_of_an_earlier_message() -> None:
+    seen = talk("I know that Rex is cute. Help?", "Do you have any pets?", "no")
+    found = find_evidence("no", seen)
+    assert (found.turn, found.context) == (2, 1)
+
+
+def test_what_follows_an_answer_on_a_line_of_its_own_stays_there() -> None:
+    letter = "Yes\n\nDear Sir,\nI am writing to apply. My name is Bob and I live in Rome.\nRegards,\nBob"
+    seen = with_answers(talk("hi", "Are you vegetarian?", letter))
+    assert seen.session.messages[2].content == f"I am vegetarian.{letter[3:]}"
+    assert [one.text for one in sentences_of(seen)] == ["I am vegetarian."]
+
+
+def test_whose_allergies_are_asked_for_where_others_were_spoken_of_is_open() -> None:
+    for asked, spelled in (("cake for me", True), ("a cake for my daughter", False)):
+        seen = with_answers(talk(asked, "Sure! Any allergies?", "peanuts"))
+        assert (seen.session.messages[2].content == "My allergies: peanuts.") == spelled
+
+
+def test_quotes_that_differ_in_their_marks_are_those_of_the_answer() -> None:
+    seen = talk("hi", "What's your name?", "Conan O’Brien. I love it")
+    edit = Edit(sign="+", kind="fact", text="Is called Conan O'Brien.", quotes=("My name is Conan O'Brien.",))
+    assert [one.quotes for one in as_said(Proposal(edits=(edit,)), seen).edits] == [("Conan O’Brien.",)]
 
 
 def test_the_evidence_of_an_answer_names_its_question() -> None:

@@ -5,23 +5,27 @@ What is written of it quotes the answer, as the user gave it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
+from agentmem.memory import words
 from agentmem.policy.base import Observation, Proposal
-from agentmem.policy.questions import MOST_SAID, asks_secret, speaks, spelled_out
+from agentmem.policy.questions import MOST_SAID, asks_secret, names_nobody, speaks, speaks_of_others, spelled_out
 from agentmem.policy.spans import sentences
 from agentmem.session import Message
 
 _AROUND = " \n\"'”’*_)"
 """What may stand after a question mark."""
+_MOST_CHARS = 200
+"""Of a message that are looked at for an answer."""
 
 
 def with_answers(observation: Observation) -> Observation:
     """The observation with the user's new short answers spelled out; itself where there are none."""
     messages, answers = list(observation.session.messages), _answers(observation)
     for turn, (said, sentence) in answers.items():
-        rest = messages[turn].content.lstrip()[len(said) :].lstrip()
-        messages[turn] = messages[turn].model_copy(update={"content": f"{sentence} {rest}".rstrip()})
+        rest = messages[turn].content.lstrip()[len(said) :].lstrip(",;:")  # what is on another line stays there
+        messages[turn] = messages[turn].model_copy(update={"content": f"{sentence}{rest}".rstrip()})
     if not answers:
         return observation
     session = observation.session.model_copy(update={"messages": tuple(messages)})
@@ -35,8 +39,11 @@ def as_said(proposal: Proposal, observation: Observation) -> Proposal:
     said = [message.content for message in observation.session.messages if message.role == "user"]
 
     def quoted(quote: str) -> str:
-        own = [answer for answer, sentence in answers.values() if quote.strip(" .!") in sentence or sentence in quote]
-        return own[0] if own and not any(quote in content for content in said) else quote
+        own = set(words(quote))
+        if not own or any(quote in content for content in said):
+            return quote
+        shared, answer = max((len(own & set(words(sentence))), answer) for answer, sentence in answers.values())
+        return answer if 2 * shared >= len(own) else quote
 
     if not answers:
         return proposal
@@ -47,20 +54,22 @@ def as_said(proposal: Proposal, observation: Observation) -> Proposal:
 
 def question_of(messages: Sequence[Message], turn: int, said: str) -> str:
     """The question that the short words of a message answer; empty where they are no answer, or say it themselves."""
-    before = messages[turn - 1] if turn else None
-    if before is None or before.role != "assistant" or not before.content.rstrip(_AROUND).endswith("?"):
+    before = messages[turn - 1].content.rstrip(_AROUND) if turn and messages[turn - 1].role == "assistant" else ""
+    if before.count("?") != 1 or not before.endswith("?") or len(said.split()) > MOST_SAID or speaks(said):
         return ""
-    if len(said.split()) > MOST_SAID or speaks(said) or not messages[turn].content.lstrip().startswith(said):
+    if re.match(rf"{re.escape(said)}(?!\w)", messages[turn].content.lstrip()) is None:
         return ""
-    last = sentences(before.content.rstrip(_AROUND))[-1]
-    asked = before.content[last.start : last.end]
-    return "" if asks_secret(asked) else asked
+    last = sentences(before)[-1]
+    asked = before[last.start : last.end]
+    return "" if asks_secret(asked) or _CLOSER.search(asked) else asked
 
 
-def is_answer(messages: Sequence[Message], turn: int, quote: str) -> bool:
-    """Whether a quote of a message is such an answer, which nobody understands without the question before it."""
-    found = _answer(messages, turn)
-    return found is not None and quote.strip() in found[0]
+_CLOSER = re.compile(
+    r"\b(?:(?:any|some)thing else|what else|what(?:['’]s| is) next|can i (?:help|do)"
+    r"|help you)\b",
+    re.I,
+)
+"""Asks for the next request."""
 
 
 def _answers(observation: Observation) -> dict[int, tuple[str, str]]:
@@ -75,10 +84,13 @@ def _answer(messages: Sequence[Message], turn: int) -> tuple[str, str] | None:
     if turn < 1 or messages[turn].role != "user" or messages[turn - 1].role != "assistant":
         return None
     asked, content = messages[turn - 1].content.rstrip(_AROUND), messages[turn].content.lstrip()
-    spans = sentences(content[:200])
-    if asked.count("?") != 1 or not asked.endswith("?") or not spans or spans[0].start:
+    spans = sentences(content[:_MOST_CHARS])
+    if asked.count("?") != 1 or not asked.endswith("?") or not spans or spans[0].start or spans[0].end == _MOST_CHARS:
         return None
     last = sentences(asked)[-1]
-    said = content[: spans[0].end]
-    sentence = spelled_out(asked[last.start : last.end], said)
+    said, question = content[: spans[0].end], asked[last.start : last.end]
+    before = messages[turn - 2].content if turn > 1 else ""
+    if names_nobody(question) and speaks_of_others(f"{before} {asked}"):
+        return None
+    sentence = spelled_out(question, said)
     return (said, sentence) if sentence else None

@@ -54,7 +54,7 @@ def mended(edit: Edit, seen: Observation, mark: Mark, chance: float = 1.0) -> tu
     - A refusal of things offered that the text does not tell, or tells the other way round: the refusal in the user's
       own words is the text.
     - A taste that names nothing goes.
-    - An instruction on a condition of which nobody spoke holds always.
+    - An instruction on a condition of which nobody spoke has the one that the sentence gives, or holds always.
     - A text that says of the user what is told of her or him alone goes.
     - A comparison with what nobody spoke of goes; a choice that is plainly turned round is turned back; another month
       than "last week" means becomes that one.
@@ -98,12 +98,13 @@ def _unfit(edit: Edit, seen: Observation, mark: Mark, chance: float, doubt: str)
 def _worded(edit: Edit, seen: Observation, mark: Mark, problem: str) -> tuple[str | None, str, str]:
     """Condition and text as they can stand, and what was wrong with them; `problem` is what `_doubt` says of them."""
     when, text = edit.when, edit.text
-    if problem and (asked := question_of(seen.session.messages, mark.turn, mark.text)):
+    asked = "" if mark.text in seen.spelled else question_of(seen.session.messages, mark.turn, mark.text)
+    if problem and asked:
         when, text = "always" if _is_rule(edit) else None, f"{asked} {sentence_of(mark.text)}"
     elif problem:
         when, text = when_and_text(mark.text) if _is_rule(edit) else (None, memory_text(mark.text))
     elif _is_rule(edit) and not _heard(when, seen):
-        problem, when = f"holds on a condition that was not spoken of: {when}", "always"
+        problem, when = f"holds on a condition that was not spoken of: {when}", when_and_text(mark.text)[0]
     elif (plain := _uncompared(edit, seen)) != text:
         problem, text = f"compares with what was not spoken of: {text}", plain
     if text and (right := _righted(edit, text, seen, mark)) != text:

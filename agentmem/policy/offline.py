@@ -176,7 +176,8 @@ class OfflinePolicy:
         proposals, start = [], 0
         for whole, observation, own in zip(observations, spelled, units, strict=True):
             part = slice(start, start + len(own))
-            proposals.append(as_said(self._one(observation, own, vectors[part], chances[part]), whole))
+            found = as_said(self._one(observation, own, vectors[part], chances[part]), whole)
+            proposals.append(found.model_copy(update={"raw": format_edits(found.edits)}))
             start += len(own)
         return proposals
 
@@ -231,7 +232,7 @@ class OfflinePolicy:
             edits += forget_edits(unit.quote, meant(unit.quote, texts, self._embedder, self._forgetting))
         new = _ranked(_distinct(findings, vectors), chosen, len({unit.turn for unit in units}))
         edits += [_edit(finding, vectors, known) for finding in new]
-        return Proposal(edits=tuple(edits), raw=format_edits(edits))
+        return Proposal(edits=tuple(edits))
 
     def _known(self, observation: Observation, needed: bool) -> list[tuple[str, str, NDArray[np.float32]]]:
         """(alias, text, vector) of each known memory; empty where nothing asks for them: embedding takes time."""

@@ -26,7 +26,7 @@ from agentmem.memory import (
     one_line,
     words,
 )
-from agentmem.policy.answers import is_answer
+from agentmem.policy.answers import question_of
 from agentmem.policy.base import Observation, Worth
 from agentmem.policy.edits import Edit, format_edit
 from agentmem.route import count_tokens
@@ -216,11 +216,12 @@ def find_evidence(quote: str, observation: Observation, inferred: bool = False) 
     """
     messages = observation.session.messages
     users = [turn for turn, message in enumerate(messages) if message.role == "user"]
-    for turn in sorted(users, key=lambda turn: (turn < observation.start, turn)):
+    answers = {turn for turn in users if question_of(messages, turn, quote.strip())}  # "no" is not that of "I know"
+    for turn in sorted(users, key=lambda turn: (turn < observation.start, turn not in answers, turn)):
         exact = _verbatim(quote, messages[turn].content)
         if exact is not None:
             before = turn - 1 if turn and messages[turn - 1].role == "assistant" else None
-            points_back = inferred or _POINTS_BACK.search(exact) is not None or is_answer(messages, turn, exact)
+            points_back = inferred or _POINTS_BACK.search(exact) is not None or turn in answers
             return Evidence(
                 quote=exact, session=observation.session.id, turn=turn, context=before if points_back else None
             )
