@@ -51,6 +51,8 @@ def talk(*texts: str, start: int = 0) -> Observation:
         ("Do you prefer an aisle or a window seat when you fly?", "window pls", "I prefer a window seat when I fly."),
         ("Do you usually drink tea or coffee in the morning?", "Tea", "I usually drink tea in the morning."),
         ("Are you more of a morning person or a night owl?", "night owl", "I am more of a night owl."),
+        ("Do you prefer something sweet or savory?", "savory", "I prefer savory."),
+        ("Do you use Windows or something else?", "Windows", "I use Windows."),
         ("How do you take your coffee?", "Black", "I take my coffee black."),
         ("How spicy do you like your food?", "very", "I like my food very spicy."),
         ("So I can narrow it down, is there a genre you never watch?", "horror", "I never watch horror."),

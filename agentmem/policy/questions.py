@@ -121,7 +121,7 @@ _PREMISE = re.compile(
 )
 """How answers begin that deny what the question takes for granted, or say it in another way."""
 _DEGREE = re.compile(r"^(?:very|really|extremely|super|not (?:too|very)|medium|quite|pretty|mildly)$", re.I)
-_JOINED = frozenset(words("only mostly something to with without at in by from for as of more rather hate not else"))
+_JOINED = frozenset(words("only mostly to with without at in by from for as of more rather hate not else"))
 """How alternatives begin that share no end with the other one: "alone or with your parents"."""
 _PLACED = re.compile(r"^(?:in|at|near|from|on|by|around|outside|close to|with|to|for|between)\b", re.I)
 _NO_PLACE = re.compile(r"(?:abroad|home|online|outside|everywhere)\b", re.I)
@@ -130,7 +130,7 @@ _NUMBER = re.compile(
     r"|a few|a couple|several)$",
     re.I,
 )
-_ARTICLES = frozenset({"a", "an", "the", "some"})
+_ARTICLES = frozenset({"a", "an", "the", "some", "something"})
 _COMMON_NOUNS = re.compile(
     r"\b(?:allerg|diet|restriction|intoleran|job|profession|occupation|eat|drink|take|avoid)", re.I
 )
@@ -315,12 +315,12 @@ def _either(match: re.Match[str], said: str) -> str:
 def _taken(first: str, second: str, said: str) -> str:
     """Of "an aisle" and "a window seat when you fly" what the answer names, with the end that both share."""
     one, other = first.split(), second.split()
-    if one[0].lower() in _ARTICLES and other[0].islower() and other[0] not in _ARTICLES:
+    if one[0].lower() in _ARTICLES - {"something"} and other[0].islower() and other[0] not in _ARTICLES:
         return ""  # "an instrument or sing"
-    apart = {one[0].lower(), other[0].lower()} & _JOINED or set(words(first)) & set(words(second)) - _ARTICLES
-    if apart or (other[0].endswith("ing") and not one[0].endswith("ing")):
-        return ""
     bare, article = one[0].lower() not in _ARTICLES, other[0].lower() in _ARTICLES
+    apart = {one[0].lower(), other[0].lower()} & _JOINED or set(words(first)) & set(words(second)) - _ARTICLES
+    if apart or (other[0].endswith("ing") and not article and not one[0].endswith("ing")):
+        return ""
     own_words = len(one) + (bare and article)  # "tea or a coffee in the morning": as many of the second are its own
     named = set(words(said)) - _ARTICLES
     of_one, of_other = named & set(words(first)), named & set(words(" ".join(other[:own_words])))
