@@ -14,24 +14,36 @@ _DETECTORS = (
     "SlackDetector", "SquareOAuthDetector", "StripeDetector", "TelegramBotTokenDetector", "TwilioKeyDetector",
 )  # fmt: skip
 
+_NAMES = (  # names of secrets; blanks as classes, for the patterns below are verbose
+    r"(?:pass[ ]?(?:word|code|phrase)|pwd|pin(?:[ ]code|[ ]number)?|otp|cvv|cvc|security[ ]code|secret[ ]key"
+    r"|api[ _-]?key|access[ ]token)"
+)
+_NUMBERED = (
+    r"(?:passport|licen[cs]e|social[ ]security|ssn|national[ ]insurance|identity[ ]card|id[ ]card"
+    r"|tax(?:payer)?(?:[ ]id)?|nhs|visa|membership|insurance|account|routing|medical[ ]record)"
+)
+_ASKED = re.compile(
+    rf"\b(?:{_NAMES}|iban|social[ ]security|ssn|(?:{_NUMBERED}|(?:credit[ ])?card)[ ](?:number|no|id)"
+    r"|(?:private|recovery|verification|one[- ]time|door|alarm|login)[ ](?:key|code|phrase|details))\b",
+    re.IGNORECASE,
+)
+
 # Secrets and identifiers that have no form of their own: the user names what it is, then gives it.
 _NAMED = {
     "a password": re.compile(
-        r"""\b(?:pass[ ]?(?:word|code|phrase)|pwd|pin(?:[ ]code|[ ]number)?|otp|cvv|cvc|security[ ]code|secret[ ]key
-        |api[ _-]?key|access[ ]token)\b
-        (?:[ ](?:for|of|to|on|at)[ ][\w .'-]{1,30}?)?   # for my mail
+        rf"""\b{_NAMES}\b
+        (?:[ ](?:for|of|to|on|at)[ ][\w .'-]{{1,30}}?)?   # for my mail
         (?:(?:\s+(?:is|was|=|to)|['’]s|\s*[:=])\s*["'“]?
-        (?=\S*[\d!@#$%^&*_-]|\S{8,}\s*$)\S+          # looks like one, rather than "is long" or "is important to me"
-        |\s\d{3,8}\b)                                # cvv 123
-        |\bcode[ ](?:to|for|of|on)[ ](?:my|our|the)[ ][\w ]{1,30}?[ ]is[ ]\W?\d{3,}
+        (?=\S*[\d!@#$%^&*_-]|\S{{8,}}\s*$)\S+          # looks like one, rather than "is long" or "is important to me"
+        |\s\d{{3,8}}\b)                                # cvv 123
+        |\bcode[ ](?:to|for|of|on)[ ](?:my|our|the)[ ][\w ]{{1,30}}?[ ]is[ ]\W?\d{{3,}}
         """,
         re.IGNORECASE | re.VERBOSE,
     ),
     "an identity number": re.compile(
-        r"""\b(?:passport|licen[cs]e|social[ ]security|ssn|national[ ]insurance|identity[ ]card|id[ ]card
-        |tax(?:payer)?(?:[ ]id)?|nhs|visa|membership|insurance|account|routing|medical[ ]record)\b
-        (?:[ ](?:number|no\.?|nr\.?|id|\#))?\W{0,3}(?:is|was|:|=|\#)?\W{0,3}
-        (?:(?=[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d)[A-Z0-9-]{5,}|\d(?:[ -]?\d){6,})
+        rf"""\b{_NUMBERED}\b
+        (?:[ ](?:number|no\.?|nr\.?|id|\#))?\W{{0,3}}(?:is|was|:|=|\#)?\W{{0,3}}
+        (?:(?=[A-Z0-9-]*\d[A-Z0-9-]*\d[A-Z0-9-]*\d)[A-Z0-9-]{{5,}}|\d(?:[ -]?\d){{6,}})
         """,
         re.IGNORECASE | re.VERBOSE,
     ),
@@ -59,6 +71,11 @@ _DELICATE = {
         "gay lesbian bisexual\\w* homosexual\\w* heterosexual\\w* queer transgender trans asexual\\w* sexual\\w*"
     ),
 }
+
+
+def asks_secret(question: str) -> bool:
+    """Whether a question asks for a secret or an identifier: its answer has no form, and says nothing by itself."""
+    return _ASKED.search(question) is not None
 
 
 def secret(text: str) -> str | None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentmem.policy import Observation, Proposal
-from agentmem.policy.answers import as_said, question_of, with_answers
+from agentmem.policy.answers import as_said, as_spelled, question_of, with_answers
 from agentmem.policy.edits import Edit
 from agentmem.policy.marks import sentences_of
 from agentmem.policy.questions import spelled_out
@@ -28,6 +28,7 @@ def talk(*texts: str, start: int = 0) -> Observation:
     ("question", "answer", "sentence"),
     [
         ("What's your name?", "Marta.", "My name is Marta."),
+        ("What's your favourite game?", "chess", "My favourite game is chess."),
         ("By the way, what’s your shoe size?", "44", "My shoe size is 44."),
         ("What should I call you?", "Dot", "Call me Dot."),
         ("How old is your daughter?", "six", "My daughter is six years old."),
@@ -96,6 +97,8 @@ def test_an_answer_is_spelled_out(question: str, answer: str, sentence: str) -> 
         ("Do you play an instrument or sing?", "sing"),
         ("For your mom, any allergies?", "nuts"),
         ("If you were a knight, what's your name?", "Lancelot"),
+        ("What's your name in this game?", "Lancelot"),
+        ("What's your name in the story?", "Lancelot"),
         ("What do you do?", "run away"),  # a turn of a game
         ("Are you allergic to peanuts or shellfish?", "shellfish"),
         ("Do you eat meat or only fish?", "meat"),
@@ -122,6 +125,17 @@ def test_the_answer_is_replaced_where_it_stands() -> None:
     assert said[2] == "I live in Porto. And what's on there?"
     assert said[4] == "My allergies: nuts."
     assert [said[place] for place in (0, 1, 3)] == [seen.session.messages[place].content for place in (0, 1, 3)]
+
+
+def test_what_is_learned_quotes_what_is_served_and_back() -> None:
+    seen = talk("hi", "Where do you live?", "Porto. I love it")
+    edits = [Edit(sign="+", kind="fact", text="Lives in Porto.", quotes=("Porto",)),
+             Edit(sign="+", kind="fact", text="Loves Porto.", quotes=("I love it",))]  # fmt: skip
+    shown = as_spelled(edits, seen)
+    assert [edit.quotes for edit in shown] == [("I live in Porto.",), ("I love it",)]
+    assert all(edit.quotes[0] in with_answers(seen).session.messages[2].content for edit in shown)
+    back = as_said(Proposal(edits=tuple(shown)), seen).edits
+    assert [edit.quotes for edit in back] == [("Porto.",), ("I love it",)]
 
 
 def test_what_is_not_new_or_no_answer_is_left() -> None:

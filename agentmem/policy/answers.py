@@ -10,14 +10,20 @@ from collections.abc import Sequence
 
 from agentmem.memory import words
 from agentmem.policy.base import Observation, Proposal
-from agentmem.policy.questions import MOST_SAID, asks_secret, names_nobody, speaks, speaks_of_others, spelled_out
+from agentmem.policy.edits import Edit
+from agentmem.policy.questions import MOST_SAID, names_nobody, speaks, speaks_of_others, spelled_out
 from agentmem.policy.spans import sentences
+from agentmem.sensitive import asks_secret
 from agentmem.session import Message
 
 _AROUND = " \n\"'”’*_)"
 """What may stand after a question mark."""
 _MOST_CHARS = 200
 """Of a message that are looked at for an answer."""
+_CLOSER = re.compile(
+    r"\b(?:(?:any|some)thing else|what else|what(?:['’]s| is) next|can i (?:help|do)|help you)\b", re.I
+)
+"""Asks for the next request."""
 
 
 def with_answers(observation: Observation) -> Observation:
@@ -52,24 +58,35 @@ def as_said(proposal: Proposal, observation: Observation) -> Proposal:
     return proposal.model_copy(update={"edits": tuple(edits)})
 
 
+def as_spelled(edits: Sequence[Edit], observation: Observation) -> list[Edit]:
+    """Edits of an observation as those of `with_answers(observation)`: what quotes an answer quotes its sentence."""
+    answers = {_plain(answer): sentence for answer, sentence in _answers(observation).values()}
+    return [edit.model_copy(update={"quotes": tuple(answers.get(_plain(quote), quote) for quote in edit.quotes)})
+            for edit in edits]  # fmt: skip
+
+
+def _plain(said: str) -> str:
+    return said.strip(" .!,;")
+
+
 def question_of(messages: Sequence[Message], turn: int, said: str) -> str:
     """The question that the short words of a message answer; empty where they are no answer, or say it themselves."""
-    before = messages[turn - 1].content.rstrip(_AROUND) if turn and messages[turn - 1].role == "assistant" else ""
-    if before.count("?") != 1 or not before.endswith("?") or len(said.split()) > MOST_SAID or speaks(said):
+    if len(said.split()) > MOST_SAID or speaks(said):
         return ""
-    if re.match(rf"{re.escape(said)}(?!\w)", messages[turn].content.lstrip()) is None:
+    asked = _asked(messages, turn)
+    if not asked or asks_secret(asked) or _CLOSER.search(asked):
+        return ""
+    own = messages[turn].content.lstrip()
+    return asked if own.startswith(said) and not own[len(said) : len(said) + 1].isalnum() else ""
+
+
+def _asked(messages: Sequence[Message], turn: int) -> str:
+    """The one question with which the assistant ends before a message; empty where there is none, or are several."""
+    before = messages[turn - 1].content.rstrip(_AROUND) if turn and messages[turn - 1].role == "assistant" else ""
+    if before.count("?") != 1 or not before.endswith("?"):
         return ""
     last = sentences(before)[-1]
-    asked = before[last.start : last.end]
-    return "" if asks_secret(asked) or _CLOSER.search(asked) else asked
-
-
-_CLOSER = re.compile(
-    r"\b(?:(?:any|some)thing else|what else|what(?:['’]s| is) next|can i (?:help|do)"
-    r"|help you)\b",
-    re.I,
-)
-"""Asks for the next request."""
+    return before[last.start : last.end]
 
 
 def _answers(observation: Observation) -> dict[int, tuple[str, str]]:
@@ -80,17 +97,15 @@ def _answers(observation: Observation) -> dict[int, tuple[str, str]]:
 
 
 def _answer(messages: Sequence[Message], turn: int) -> tuple[str, str] | None:
-    """The first sentence of a user's message, and what it stands for as an answer to the one question before it."""
-    if turn < 1 or messages[turn].role != "user" or messages[turn - 1].role != "assistant":
+    """The first sentence of a user's message, and what it stands for as an answer to the question before it."""
+    question = _asked(messages, turn) if messages[turn].role == "user" else ""
+    content = messages[turn].content.lstrip()
+    spans = sentences(content[:_MOST_CHARS]) if question else []
+    if not spans or spans[0].start or spans[0].end == _MOST_CHARS:
         return None
-    asked, content = messages[turn - 1].content.rstrip(_AROUND), messages[turn].content.lstrip()
-    spans = sentences(content[:_MOST_CHARS])
-    if asked.count("?") != 1 or not asked.endswith("?") or not spans or spans[0].start or spans[0].end == _MOST_CHARS:
+    told = " ".join(message.content for message in messages[max(turn - 2, 0) : turn])
+    if names_nobody(question) and speaks_of_others(told):
         return None
-    last = sentences(asked)[-1]
-    said, question = content[: spans[0].end], asked[last.start : last.end]
-    before = messages[turn - 2].content if turn > 1 else ""
-    if names_nobody(question) and speaks_of_others(f"{before} {asked}"):
-        return None
+    said = content[: spans[0].end]
     sentence = spelled_out(question, said)
     return (said, sentence) if sentence else None

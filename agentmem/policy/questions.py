@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from agentmem.memory import words
 from agentmem.policy.pastes import SUBJECT
+from agentmem.sensitive import asks_secret
 
 MOST_SAID = 6
 """Words of an answer; a longer one mostly says itself what it is about."""
@@ -34,24 +35,21 @@ _OFTEN = re.compile(
 )
 _OPEN = re.compile(
     r"^(?:maybe|perhaps|(?:it )?depends|idk|dunno|no idea|unsure|any\b|anything|either|both|neither|none|nothing"
-    r"|whatever"
-    r"|later|skip|next|continue|stop|go\b|hm+|huh|lol|what|why|how|who|where|when|which|that|this|these|those|it|he|she"
-    r"|they|you|i|do|don['’]?t|can|could|all|thanks|ok|okay|good|great|fine|perfect|nice|cool|surprise|let['’]?s|please"
+    r"|whatever|later|skip|next|continue|stop|go\b|hm+|huh|lol|what|why|how|who|where|when|which|that|this|these|those"
+    r"|it|he|she|they|you|i|do|don['’]?t|can|could|all|thanks|ok|okay|good|great|fine|perfect|nice|cool|surprise|let['’]?s|please"
     r"|give|show|tell|make|send|for|not|sorry|wait|well|actually|same|just|never mind|write|hi|hello)\b",
     re.I,
 )
 """How answers begin that leave open, ask back, point elsewhere or ask for something."""
 _REMARK = re.compile(
     r"^\W*(?:that|those|these|this|it|he|she|they|there|his|her|their|its|thanks?|good|great|nice|cool|perfect|wow"
-    r"|ha+h*"
-    r"|lol|pretty|sounds|hey|hi|hello|definitely|totally|exactly|absolutely)\b",
+    r"|ha+h*|lol|pretty|sounds|hey|hi|hello|definitely|totally|exactly|absolutely)\b",
     re.I,
 )
 _POLITE = re.compile(r"^(?:um+|uh+|oh|ah)\W+|,? (?:please|pls|thanks|thank you|i think|i guess|for me)$", re.I)
 _OPENER = (
     r"(?=(?:what|which|where|who|when|how|do you|are you|is there|any|should|shall|want me|would you like me|may i"
-    r"|can i"
-    r"|you(?:'re| are|'ve| have|r))\b)"
+    r"|can i|you(?:'re| are|'ve| have|r))\b)"
 )
 _LEAD = re.compile(
     r"^(?:(?:and|so|ok|okay|also|but|well|then|great|got it|sure|first|by the way|btw|just curious|out of curiosity"
@@ -61,7 +59,12 @@ _LEAD = re.compile(
     re.I,
 )
 """What a question begins with: "By the way, …", "So I can narrow it down, …"; "For your mom: …" asks of another."""
-_FICTION = re.compile(r"\b(?:if you were|imagine|pretend|suppose|(?:story|game|scene|play|interview|quiz))\b", re.I)
+_FICTION = re.compile(
+    r"\b(?:if you were|imagine|pretend|suppose|(?:in|for|of) (?:this|the|our|your) (?:story|game|scene"
+    r"|role-?play|quiz))\b",
+    re.I,
+)
+"""It is asked of a character."""
 _OF_OTHERS = re.compile(
     r"\b(?:guests?|friends?|party|group|daughter|son|kids?|children|baby|mom|mum|mother|dad|father|husband|wife|partner"
     r"|sister|brother|parents?|team|colleagues?|class|people|him|her|them|they|he|she|everyone|anyone|somebody)\b",
@@ -86,23 +89,14 @@ _SEVERAL = re.compile(
 _MOMENT = re.compile(
     r"^(?:(?:also|just|still|really) )*(?:answer|guess|move|order|question|choice|pick|goal for|next|count|choose|cast"
     r"|attack|two\b|both|all\b|guys|folks|each|ready|sure|ok|okay|all right|alright|there|alive|excited|serious|kidding"
-    r"|happy|done|finished|looking"
-    r"|asking|trying|feeling|in the mood|interested|going|thinking|coming|free|able|willing|want|need|mean|think|see"
-    r"|say"
-    r"|know|remember|agree|mind|get|feel|notice|hear)\b",
+    r"|happy|done|finished|looking|asking|trying|feeling|in the mood|interested|going|thinking|coming|free|able|willing"
+    r"|want|need|mean|think|see|say|know|remember|agree|mind|get|feel|notice|hear)\b",
     re.I,
 )
 """What the user is, does or wants now."""
 _FOR_NOTE = re.compile(
     r",? (?:(?:that |which )?i (?:should|need to|have to|must|can) \w+.*|to (?:consider|keep in mind|work around|avoid"
     r"|plan around|know about|be aware of|respect))$",
-    re.I,
-)
-_SECRET = re.compile(
-    r"\b(?:pass ?(?:word|phrase|code)|pin|cvv|otp|iban|ssn|social security|token|credit card|login"
-    r"|(?:card|account|passport|licen[cs]e|id) (?:no|number)"
-    r"|(?:api|access|secret|private|recovery|verification|security|one[- ]time|door|alarm) (?:key|code|phrase"
-    r"|question))\b",
     re.I,
 )
 _LASTING = re.compile(
@@ -150,11 +144,6 @@ _PERSONS = (
 """How the one who answers says what was said to them."""
 
 
-def asks_secret(asked: str) -> bool:
-    """Whether a question asks for what is never a memory: a password, a card's number."""
-    return _SECRET.search(asked) is not None
-
-
 def names_nobody(asked: str) -> bool:
     """Whether a question leaves open whom it asks of: "Any allergies?" """
     return re.search(r"\byou(?:r|['’]\w+)?\b", asked, re.I) is None
@@ -181,13 +170,9 @@ def spelled_out(question: str, answer: str) -> str:
     asked = " ".join(question.strip(" \"'”’*_").replace("’", "'").split()).rstrip(" ?")
     asked = _TRAIL.sub("", _LEAD.sub("", asked))
     said = " ".join(answer.split()).strip(" .!,;")
-    if (
-        not said
-        or "?" in answer
-        or asks_secret(asked)
-        or len(asked.split()) > MOST_ASKED
-        or len(said.split()) > MOST_SAID
-    ):
+    if not said or "?" in answer or asks_secret(asked) or _FICTION.search(asked):
+        return ""
+    if len(asked.split()) > MOST_ASKED or len(said.split()) > MOST_SAID:
         return ""
     for pattern, spell in _FORMS:
         if match := pattern.match(asked):
@@ -366,7 +351,7 @@ def _any(match: re.Match[str], said: str) -> str:
     value = _value(said, thing)
     if not _is_own(thing) or re.search(r" (?:in|among) the\b", thing):
         return ""
-    if _NO.match(said) or re.match(r"none$", said, re.I):
+    if _NO.match(said):
         return f"I have no {thing}"
     return f"my {_mine(thing)}: {value}" if value else ""
 

@@ -23,6 +23,7 @@ from agentmem.models.likelihood import load_causal
 from agentmem.models.sampling import prompt_ids
 from agentmem.policy import Observation
 from agentmem.policy.actions import EDITS, Actions
+from agentmem.policy.answers import as_spelled, with_answers
 from agentmem.policy.base import Mark
 from agentmem.policy.edits import Edit
 from agentmem.policy.marks import KNOWN, Marker, Reading, Said, of_sentences, shipped_marker, worths
@@ -71,6 +72,12 @@ def observed(example: EditExample) -> tuple[Observation, list[Edit]]:
     return seen, edits
 
 
+def served(example: EditExample) -> tuple[Observation, list[Edit]]:
+    """The same as a policy that is asked of sentences reads it: with short answers spelled out."""
+    seen, edits = observed(example)
+    return with_answers(seen), as_spelled(edits, seen)
+
+
 def _memory(kind: Kind, id: str, text: str) -> Memory:
     if kind == "instruction":
         when, arrow, rest = text.partition(" => ")
@@ -98,9 +105,9 @@ def lessons(
         distract: share of the examples in which the likeliest of the other sentences is one, too, without edits.
         seed: of which these are.
     """
-    found = [Lesson(*observed(example), example.split) for example in examples]
     if marker is None:
-        return found
+        return [Lesson(*observed(example), example.split) for example in examples]
+    found = [Lesson(*served(example), example.split) for example in examples]
     rng = random.Random(f"{seed}/marks")
     distracted = [rng.random() < distract for _ in found]
     shown = [one.seen for one in found]

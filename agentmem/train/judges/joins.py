@@ -74,10 +74,10 @@ def bearing(rng: random.Random) -> None:
 
 def turn(rng: random.Random) -> None:
     """The regression of `Turn`, on dialogues: of a sentence and the memories near it, which it changes."""
-    from agentmem.train.sft import observed
+    from agentmem.train.sft import served
 
     joined, marker = Turn(Sight.shipped(), shipped("changes")), shipped_marker(0.5)
-    shown = [observed(example) for example in held_out_dialogues()]
+    shown = [served(example) for example in held_out_dialogues()]
     rows: list[NDArray[np.float32]] = []
     gold: list[list[bool]] = []
     for (seen, edits), own in zip(shown, marker.read([seen for seen, _ in shown]), strict=True):

@@ -57,15 +57,15 @@ def labelled(rng: random.Random, embedder: Embedder, further: Sequence[EditExamp
 
     Of `further` dialogues those count whose families don't ship, and so aren't there anyway.
     """
-    from agentmem.train.sft import observed
+    from agentmem.train.sft import served
 
     rows = records("dialogues")
-    own = [observed(_example(row)) for row in rows if row.get("split") != "test"]
+    own = [served(_example(row)) for row in rows if row.get("split") != "test"]
     families = [row["family"] for row in rows if row.get("split") != "test"]
     shipped = {row["family"] for row in rows}
     more = [(one.user, one) for one in further if one.split == "train" and one.user not in shipped]
     for family, example in [*more, *_others(rng)]:
-        own.append(observed(example))
+        own.append(served(example))
         families.append(family)
     said = beside([seen for seen, _ in own], embedder)
     return [Labelled(family, seen, edits, some, worths(seen, edits, [one.sentence for one in some]))
@@ -79,9 +79,9 @@ def told_apart(judge: Judge, embedder: Embedder, tagger: Tagger | None = None) -
     """
     from sklearn.metrics import roc_auc_score
 
-    from agentmem.train.sft import observed
+    from agentmem.train.sft import served
 
-    shown = [observed(example) for example in held_out_dialogues()]
+    shown = [served(example) for example in held_out_dialogues()]
     judge = _Once(judge)
     readers = {"marks": Marker(judge, embedder, 0.5)}
     if tagger is not None:
